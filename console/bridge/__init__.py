@@ -1,0 +1,1 @@
+"""Rust features and the ZeroMQ bus, as Python sees them."""

@@ -1,0 +1,1 @@
+"""Alpaca paper trading through alpaca-py: orders, account, data and streams."""

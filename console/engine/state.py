@@ -1,0 +1,242 @@
+"""What the engine knows, as values: the views that events carry and screens show.
+
+Money, prices of orders and quantities are `Decimal`; in JSON they are strings. Times are
+timezone-aware UTC datetimes of the *market's* clock unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
+
+
+class TimeInForce(StrEnum):
+    DAY = "day"
+    GTC = "gtc"
+    OPG = "opg"
+    CLS = "cls"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class OrderClass(StrEnum):
+    SIMPLE = "simple"
+    BRACKET = "bracket"
+    OCO = "oco"
+    OTO = "oto"
+
+
+class OrderState(StrEnum):
+    """Where an order stands; the allowed moves are in `console.engine.orders`."""
+
+    INTENT = "INTENT"
+    REFUSED = "REFUSED"
+    SENDING = "SENDING"
+    ACK = "ACK"
+    REJECTED = "REJECTED"
+    UNKNOWN = "UNKNOWN"
+    HELD = "HELD"
+    WORKING = "WORKING"
+    PARTIAL = "PARTIAL"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    REPLACED = "REPLACED"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more is expected; a late fill may still arrive and count."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        OrderState.REFUSED,
+        OrderState.REJECTED,
+        OrderState.FILLED,
+        OrderState.CANCELED,
+        OrderState.EXPIRED,
+        OrderState.REPLACED,
+    }
+)
+
+
+class TradingState(StrEnum):
+    """ACTIVE takes all orders, REDUCING only those that reduce, HALTED none; cancels always pass."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class ConnectionState(StrEnum):
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    STALE = "stale"
+    LOST = "lost"
+
+
+class OrderView(Struct, frozen=True, kw_only=True):
+    """One order as the engine knows it. `id` is the broker's, None until it answered."""
+
+    client_order_id: str
+    id: str | None = None
+    symbol: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    order_class: OrderClass = OrderClass.SIMPLE
+    qty: Decimal | None = None
+    notional: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    extended_hours: bool = False
+    state: OrderState
+    filled_qty: Decimal = Decimal(0)
+    filled_avg_price: Decimal | None = None
+    source: str = "keyboard"
+    """Who asked: keyboard, cli, signal:<strategy>, or external (made outside this engine)."""
+    reason: str = ""
+    """Why it was refused, rejected or is in doubt, in words."""
+    parent: str | None = None
+    legs: tuple[str, ...] = ()
+    replaces: str | None = None
+    replaced_by: str | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class PositionView(Struct, frozen=True, kw_only=True):
+    """A holding. `qty` is signed: negative is short. `unrealized_pl_pct` is in percent."""
+
+    symbol: str
+    qty: Decimal
+    side: str
+    avg_entry_price: Decimal
+    current_price: Decimal
+    market_value: Decimal
+    cost_basis: Decimal
+    unrealized_pl: Decimal
+    unrealized_pl_pct: Decimal
+    day_pl: Decimal = Decimal(0)
+
+
+class AccountView(Struct, frozen=True, kw_only=True):
+    """The account's amounts in US dollars; `day_pl_pct` in percent of last close's equity."""
+
+    equity: Decimal
+    last_equity: Decimal
+    cash: Decimal
+    buying_power: Decimal
+    long_market_value: Decimal
+    short_market_value: Decimal
+    day_pl: Decimal
+    day_pl_pct: Decimal
+    multiplier: Decimal = Decimal(1)
+    account_status: str = "ACTIVE"
+
+
+class SessionView(Struct, frozen=True, kw_only=True):
+    """The market's clock. `market_time` was true at monotonic second `as_of` and runs at `speed`."""
+
+    market_time: datetime
+    as_of: float
+    speed: float
+    is_open: bool
+    next_open: datetime
+    next_close: datetime
+
+
+class ConnectionView(Struct, frozen=True, kw_only=True):
+    """One connection: `feed`, `broker`, `updates`, `risk`… `since` and `last_seen` are monotonic seconds."""
+
+    name: str
+    state: ConnectionState
+    since: float
+    last_seen: float | None = None
+    latency_ms: float | None = None
+    detail: str = ""
+    retry_at: float | None = None
+
+
+class ServiceView(Struct, frozen=True, kw_only=True):
+    """One service's health as it says itself."""
+
+    name: str
+    status: str
+    message: str = ""
+    port: int | None = None
+    metrics: dict[str, str] = {}
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why a check refused: which check, its limit, the value that broke it, and the way out."""
+
+    check: str
+    limit: str
+    value: str
+    message: str
+    remedy: str = ""
+
+
+class RiskReport(Struct, frozen=True, kw_only=True):
+    """What the pre-trade check says of an order: the risk line before Enter."""
+
+    allowed: bool
+    refusals: tuple[Refusal, ...] = ()
+    warnings: tuple[Refusal, ...] = ()
+    checks_run: int = 0
+    price: Decimal | None = None
+    """The price that the check reckoned with: the limit, or the touch that a market order meets."""
+    qty: Decimal | None = None
+    notional: Decimal | None = None
+    equity_pct: Decimal | None = None
+    buying_power_after: Decimal | None = None
+    spread_cost: Decimal | None = None
+    loss_at_stop: Decimal | None = None
+    max_qty: Decimal | None = None
+
+
+class StoryLine(Struct, frozen=True, kw_only=True):
+    """One step in an order's life, from the journal: when (wall clock), what, and in words."""
+
+    seq: int
+    at: datetime
+    kind: str
+    text: str
+    market_time: datetime | None = None
+
+
+class EngineView(Struct, frozen=True, kw_only=True):
+    """Everything at one moment; the deltas after it are numbered from `seq` + 1."""
+
+    seq: int
+    mode: str
+    """DEMO, PAPER or EXCHANGE (another Alpaca-compatible exchange on loopback)."""
+    ready: bool
+    trading_state: TradingState
+    trading_reason: str = ""
+    account: AccountView | None = None
+    positions: tuple[PositionView, ...] = ()
+    orders: tuple[OrderView, ...] = ()
+    session: SessionView | None = None
+    connections: tuple[ConnectionView, ...] = ()
+    services: tuple[ServiceView, ...] = ()

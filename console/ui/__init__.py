@@ -1,0 +1,1 @@
+"""The Textual face: a client of the engine that shows facts and sends commands."""
