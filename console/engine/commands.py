@@ -47,7 +47,7 @@ class Command(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class SubmitOrder(Command, tag="SubmitOrder", frozen=True, kw_only=True):
-    """Place an order. Exactly one of `qty`, `notional`, `position_fraction`, `equity_fraction` sizes it.
+    """Place an order, sized by exactly one of `qty`, `notional` and the two fractions.
 
     `position_fraction` (0–1] sells or covers that part of the position held, `equity_fraction`
     buys for that part of the account's equity; the engine turns both into shares.
@@ -97,7 +97,10 @@ class CancelAll(Command, tag="CancelAll", frozen=True, kw_only=True):
 
 
 class ClosePosition(Command, tag="ClosePosition", frozen=True, kw_only=True):
-    """Close a position at the market, whole or by `fraction` (0–1]; its open orders are canceled first."""
+    """Close a position at the market, whole or by `fraction` (0–1].
+
+    The symbol's open orders are canceled first.
+    """
 
     symbol: str
     fraction: Decimal = Decimal(1)
@@ -153,7 +156,7 @@ AnyCommand = (
 
 
 class Outcome(StrEnum):
-    """How a command ended: done or under way, refused (nothing was sent), or in doubt at the broker."""
+    """How a command ended: done or under way, refused (nothing sent), or in doubt at the broker."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -178,12 +181,16 @@ class Ack(Struct, frozen=True, kw_only=True, tag_field="type", tag="Ack"):
     """Wall clock, ns."""
 
 
-_decoder = msgspec.json.Decoder(AnyCommand)
+_decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _encoder = msgspec.json.Encoder()
 
 
 def decode_command(payload: bytes) -> AnyCommand:
-    """Parse one command. Raises `msgspec.ValidationError` or `msgspec.DecodeError`, naming the field."""
+    """Parse one command.
+
+    Raises:
+        msgspec.DecodeError: no JSON, or (`msgspec.ValidationError`) a field that is wrong, by name.
+    """
     return _decoder.decode(payload)
 
 

@@ -127,7 +127,7 @@ AnyEvent = (
 
 
 class MarketFrame:
-    """One frozen frame of the feed, at most thirty a second; never numbered, the newest is enough."""
+    """One frozen frame of the feed, at most thirty a second, unnumbered: the newest is enough."""
 
     __slots__ = ("feed",)
 
@@ -135,7 +135,7 @@ class MarketFrame:
         self.feed = feed
 
 
-_decoder = msgspec.json.Decoder(AnyEvent)
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def decode_event(payload: bytes) -> AnyEvent:

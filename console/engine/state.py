@@ -78,7 +78,7 @@ _FINAL = frozenset(
 
 
 class TradingState(StrEnum):
-    """ACTIVE takes all orders, REDUCING only those that reduce, HALTED none; cancels always pass."""
+    """ACTIVE takes all orders, REDUCING those that reduce, HALTED none; cancels always pass."""
 
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"
@@ -155,7 +155,7 @@ class AccountView(Struct, frozen=True, kw_only=True):
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
-    """The market's clock. `market_time` was true at monotonic second `as_of` and runs at `speed`."""
+    """The market's clock: `market_time` at monotonic second `as_of`, running at `speed`."""
 
     market_time: datetime
     as_of: float
@@ -166,7 +166,7 @@ class SessionView(Struct, frozen=True, kw_only=True):
 
 
 class ConnectionView(Struct, frozen=True, kw_only=True):
-    """One connection: `feed`, `broker`, `updates`, `risk`… `since` and `last_seen` are monotonic seconds."""
+    """One connection (feed, broker, updates, risk…); times are monotonic seconds."""
 
     name: str
     state: ConnectionState
