@@ -238,4 +238,7 @@ def test_no_text_makes_the_grammar_fail_otherwise(line: str) -> None:
     try:
         parse_line(line, Screen())
     except GrammarError as error:
-        assert 0 <= error.column <= len(line)
+        column = error.column
+    else:
+        column = 0
+    assert 0 <= column <= len(line)
