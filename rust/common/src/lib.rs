@@ -1,1 +1,5 @@
-//! common
+//! What every service shares: the bus's messages and sockets, health over HTTP, the run of a
+//! service, the calendar of the NYSE.
+
+pub mod calendar;
+pub mod service;

@@ -1,1 +1,5 @@
-//! risk-manager
+//! Pre-trade checks, exposure, drawdown and the trading state.
+
+mod service;
+
+pub use service::{Settings, run};
