@@ -1,0 +1,196 @@
+"""Settings that change while the console runs: seen at once, taken only when they are safe.
+
+The folders of the config files are watched, not the files: editors replace a file by another. A
+file that can't be read or breaks a rule leaves the settings as they were. A change that loosens a
+risk limit waits for a restart, so that nobody lifts a limit in passing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.config.errors import ConfigError
+from console.config.layers import Overrides, leaves
+from console.config.loading import load_settings
+from console.config.models import Risk, Settings
+
+if TYPE_CHECKING:
+    from console.config.models import SymbolLimits
+
+LIVE_SECTIONS = ("risk", "log", "ui")
+"""What takes effect while running; the other sections wait for the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """New settings that hold from now on. `changed` and `waiting` are dotted names of settings."""
+
+    settings: Settings
+    changed: tuple[str, ...]
+    """In force now."""
+    waiting: tuple[str, ...]
+    """Read and valid, but taken at the next start only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused:
+    """The settings stay as they were, and why."""
+
+    reason: str
+
+
+def loosened_limits(old: Risk, new: Risk) -> tuple[str, ...]:
+    """Each limit that `new` sets looser than `old`, in words; empty when it only tightens."""
+    found = []
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        match name:
+            case "allow_short":
+                looser = after and not before
+            case "duplicate_window_s":
+                looser = after < before
+            case "allowed_symbols":
+                looser = bool(before) and (not after or not set(after) <= set(before))
+            case "blocked_symbols":
+                looser = not set(before) <= set(after)
+            case "symbols":
+                found.extend(_loosened_symbols(old, new))
+                continue
+            case _:
+                looser = after > before
+        if looser:
+            found.append(f"risk.{name} from {_said(before)} to {_said(after)}")
+    return tuple(found)
+
+
+def _loosened_symbols(old: Risk, new: Risk) -> list[str]:
+    found = []
+    for symbol in old.symbols.keys() | new.symbols.keys():
+        for limit in ("max_order_qty", "max_order_notional", "max_position_notional"):
+            before = _limit(old, old.symbols.get(symbol), limit)
+            after = _limit(new, new.symbols.get(symbol), limit)
+            if after > before:
+                found.append(
+                    f"risk.symbols.{symbol}.{limit} from {_said(before)} to {_said(after)}"
+                )
+    return sorted(found)
+
+
+def _limit(risk: Risk, limits: SymbolLimits | None, name: str) -> Decimal:
+    """The limit in force for a symbol: its own, or that of all."""
+    own: Decimal | None = getattr(limits, name) if limits is not None else None
+    common: Decimal = getattr(risk, name)
+    return common if own is None else own
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(value) + "]"
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def compare(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The dotted names that differ: those that take effect while running, and those that wait."""
+    before, after = dict(leaves(old.sections())), dict(leaves(new.sections()))
+    differing = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
+    live = tuple(name for name in differing if name.split(".")[0] in LIVE_SECTIONS)
+    return live, tuple(name for name in differing if name not in live)
+
+
+def reload(old: Settings, overrides: Overrides) -> Reloaded | ReloadRefused | None:
+    """Load anew and compare. None where nothing differs."""
+    try:
+        new = load_settings(overrides)
+    except ConfigError as error:
+        return ReloadRefused(f"settings kept as they were: {error}")
+    changed, waiting = compare(old, new)
+    if not changed and not waiting:
+        return None
+    loosened = loosened_limits(old.risk, new.risk)
+    if loosened:
+        return ReloadRefused(
+            "settings kept as they were: a running console loosens no limit "
+            f"({'; '.join(loosened)}); restart it to take the new limits"
+        )
+    live = {name: getattr(new, name) for name in LIVE_SECTIONS}
+    return Reloaded(old.model_copy(update=live), changed, waiting)
+
+
+class ConfigWatcher:
+    """Calls back for every change of a config file, in the loop that runs it.
+
+    `start()` begins and `stop()` ends it and waits for its task. `settings` are those in force.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        overrides: Overrides,
+        on_change: Callable[[Reloaded | ReloadRefused], None],
+        *,
+        debounce_ms: int = 200,
+    ) -> None:
+        self.settings = settings
+        self._overrides = overrides
+        self._on_change = on_change
+        self._debounce_ms = debounce_ms
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._refused = ""
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._watch(), name="config-watcher")
+
+    async def stop(self) -> None:
+        self._stop.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _watch(self) -> None:
+        from watchfiles import awatch
+
+        names = {path.absolute() for path in self.settings.sources}
+        names.add(self.settings.config_dir.absolute() / "config.toml")
+        folders = sorted({path.parent for path in names if path.parent.is_dir()})
+        if not folders:
+            return
+
+        def ours(_change: object, path: str) -> bool:
+            return Path(path) in names
+
+        async for _ in awatch(
+            *folders,
+            watch_filter=ours,
+            debounce=self._debounce_ms,
+            step=20,
+            stop_event=self._stop,
+            recursive=False,
+            raise_interrupt=False,
+        ):
+            self.check()
+
+    def check(self) -> None:
+        """Load anew now; what a watcher does when a file has changed."""
+        result = reload(self.settings, self._overrides)
+        match result:
+            case None:
+                self._refused = ""
+            case Reloaded():
+                self._refused = ""
+                self.settings = result.settings
+                self._on_change(result)
+            case ReloadRefused() if result.reason != self._refused:
+                self._refused = result.reason
+                self._on_change(result)
+            case _:
+                pass
