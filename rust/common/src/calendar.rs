@@ -61,18 +61,26 @@ pub fn session(date: NaiveDate) -> Option<Session> {
 
 /// The sessions of the days from `first` to `last`, both included, in order.
 pub fn sessions(first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = Session> {
-    first.iter_days().take_while(move |date| *date <= last && date.year() <= *YEARS.end()).filter_map(session)
+    first
+        .iter_days()
+        .take_while(move |date| *date <= last && date.year() <= *YEARS.end())
+        .filter_map(session)
 }
 
 /// The first session of a day after `date`.
 pub fn session_after(date: NaiveDate) -> Option<Session> {
-    date.iter_days().skip(1).take_while(|day| day.year() <= *YEARS.end()).find_map(session)
+    date.iter_days()
+        .skip(1)
+        .take_while(|day| day.year() <= *YEARS.end())
+        .find_map(session)
 }
 
 /// The last session of a day before `date`.
 pub fn session_before(date: NaiveDate) -> Option<Session> {
     let earlier = |day: &NaiveDate| day.checked_sub_days(Days::new(1));
-    std::iter::successors(earlier(&date), earlier).take_while(|day| day.year() >= *YEARS.start()).find_map(session)
+    std::iter::successors(earlier(&date), earlier)
+        .take_while(|day| day.year() >= *YEARS.start())
+        .find_map(session)
 }
 
 /// The session in whose regular hours `at` lies.
@@ -87,18 +95,25 @@ pub fn is_open(at: i64) -> bool {
 /// The first session whose open is later than `at`.
 pub fn next_open(at: i64) -> Option<Session> {
     let today = date_at(at);
-    session(today).filter(|session| at < session.open).or_else(|| session_after(today))
+    session(today)
+        .filter(|session| at < session.open)
+        .or_else(|| session_after(today))
 }
 
 /// The first session whose close is later than `at`.
 pub fn next_close(at: i64) -> Option<Session> {
     let today = date_at(at);
-    session(today).filter(|session| at < session.close).or_else(|| session_after(today))
+    session(today)
+        .filter(|session| at < session.close)
+        .or_else(|| session_after(today))
 }
 
 /// Whether the exchange opens at all on `date`.
 pub fn is_trading_day(date: NaiveDate) -> bool {
-    YEARS.contains(&date.year()) && is_weekday(date) && !is_holiday(date) && !is_special_closure(date)
+    YEARS.contains(&date.year())
+        && is_weekday(date)
+        && !is_holiday(date)
+        && !is_special_closure(date)
 }
 
 /// Nanoseconds of New York's midnight at the start of `date`. Clocks change at 2:00 on a Sunday, so on every
@@ -117,7 +132,11 @@ pub fn utc_offset(at: i64) -> i32 {
     // Both changes are at 2:00 local: 7:00 UTC in spring, 6:00 UTC in autumn.
     let begins = utc_midnight(begin) + 7 * HOUR;
     let ends = utc_midnight(end) + 6 * HOUR;
-    if begins <= at && at < ends { -14_400 } else { -18_000 }
+    if begins <= at && at < ends {
+        -14_400
+    } else {
+        -18_000
+    }
 }
 
 /// The date on New York's calendar at `at`.
@@ -133,13 +152,17 @@ fn utc_midnight(date: NaiveDate) -> i64 {
 
 fn date_of_utc(at: i64) -> NaiveDate {
     // An i64 of nanoseconds spans 1677 to 2262, all of which NaiveDate can hold.
-    NaiveDate::from_num_days_from_ce_opt((at.div_euclid(DAY) + UNIX_EPOCH_FROM_CE) as i32).unwrap_or(NaiveDate::MIN)
+    NaiveDate::from_num_days_from_ce_opt((at.div_euclid(DAY) + UNIX_EPOCH_FROM_CE) as i32)
+        .unwrap_or(NaiveDate::MIN)
 }
 
 /// First and last day of summer time: the days on which the clocks change.
 fn summer_time(year: i32) -> (NaiveDate, NaiveDate) {
     if year >= 2007 {
-        (nth(year, 3, Weekday::Sun, 2), nth(year, 11, Weekday::Sun, 1))
+        (
+            nth(year, 3, Weekday::Sun, 2),
+            nth(year, 11, Weekday::Sun, 1),
+        )
     } else {
         (nth(year, 4, Weekday::Sun, 1), last(year, 10, Weekday::Sun))
     }
@@ -218,11 +241,19 @@ fn good_friday(year: i32) -> NaiveDate {
 }
 
 fn sunday_to_monday(date: NaiveDate) -> NaiveDate {
-    if date.weekday() == Weekday::Sun { date + Days::new(1) } else { date }
+    if date.weekday() == Weekday::Sun {
+        date + Days::new(1)
+    } else {
+        date
+    }
 }
 
 fn nearest_weekday(date: NaiveDate) -> NaiveDate {
-    if date.weekday() == Weekday::Sat { date - Days::new(1) } else { sunday_to_monday(date) }
+    if date.weekday() == Weekday::Sat {
+        date - Days::new(1)
+    } else {
+        sunday_to_monday(date)
+    }
 }
 
 /// The `n`th `weekday` of a month, from 1.
@@ -234,7 +265,11 @@ fn nth(year: i32, month: u32, weekday: Weekday, n: u32) -> NaiveDate {
 
 fn last(year: i32, month: u32, weekday: Weekday) -> NaiveDate {
     let fifth = nth(year, month, weekday, 5);
-    if fifth.month() == month { fifth } else { fifth - Days::new(7) }
+    if fifth.month() == month {
+        fifth
+    } else {
+        fifth - Days::new(7)
+    }
 }
 
 /// A date that exists by construction (months and days above are constants or the computus).
