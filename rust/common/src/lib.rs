@@ -2,4 +2,5 @@
 //! service, the calendar of the NYSE.
 
 pub mod calendar;
+pub mod messages;
 pub mod service;

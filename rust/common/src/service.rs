@@ -229,8 +229,9 @@ impl Handle {
             .spawn({
                 let shared = Arc::clone(&shared);
                 move || {
-                    let end = std::panic::catch_unwind(AssertUnwindSafe(|| drive(service, context)))
-                        .unwrap_or_else(|panic| Err(Failure::failed(panic_text(&*panic))));
+                    let end =
+                        std::panic::catch_unwind(AssertUnwindSafe(|| drive(service, context)))
+                            .unwrap_or_else(|panic| Err(Failure::failed(panic_text(&*panic))));
                     *lock(&shared.end) = Some(end);
                     shared.ended.notify_all();
                 }
@@ -251,7 +252,9 @@ impl Handle {
                     handle.ports = ports;
                     return Ok(handle);
                 }
-                Err(_) if !handle.wait(Duration::from_millis(if limit.is_zero() { 0 } else { 2 })) => {}
+                Err(_)
+                    if !handle.wait(Duration::from_millis(if limit.is_zero() { 0 } else { 2 })) => {
+                }
                 Err(_) => {
                     return Err(handle.failure().unwrap_or_else(|| {
                         Failure::failed(format!("{name} ended before it had started"))
