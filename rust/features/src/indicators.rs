@@ -1,0 +1,616 @@
+//! One struct an indicator: its state over time and what the next bar makes of it.
+//!
+//! `update::<WARM>` with `WARM = true` minds the seeds and is right for every bar; with `false` it
+//! leaves out the questions that only the first bars answer with yes.
+
+use crate::codec::{Codec, Saved};
+use crate::formulas as f;
+use crate::window::{Highest, Lowest, Recent, Sum, Tree, Window, lanes};
+
+/// A bar beside the one before it, with what more than one indicator wants to know of the two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// Number of the bar, from 0.
+    pub(crate) n: usize,
+    pub(crate) high: f64,
+    pub(crate) low: f64,
+    pub(crate) close: f64,
+    pub(crate) volume: f64,
+    pub(crate) previous_close: f64,
+    pub(crate) change: f64,
+    pub(crate) typical: f64,
+    pub(crate) previous_typical: f64,
+    pub(crate) true_range: f64,
+    pub(crate) movement: (f64, f64),
+}
+
+/// The last bar, from which the next step is made. The first bar is its own predecessor.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Previous {
+    pub(crate) n: usize,
+    high: f64,
+    low: f64,
+    close: f64,
+    typical: f64,
+}
+
+impl Previous {
+    #[inline(always)]
+    pub(crate) fn step<const WARM: bool>(
+        &mut self,
+        high: f64,
+        low: f64,
+        close: f64,
+        volume: f64,
+    ) -> Step {
+        let typical = f::typical_price(high, low, close);
+        if WARM && self.n == 0 {
+            *self = Self {
+                n: 0,
+                high,
+                low,
+                close,
+                typical,
+            };
+        }
+        let step = Step {
+            n: self.n,
+            high,
+            low,
+            close,
+            volume,
+            previous_close: self.close,
+            change: close - self.close,
+            typical,
+            previous_typical: self.typical,
+            true_range: f::true_range(high, low, self.close),
+            movement: f::directional_movement(high, self.high, low, self.low),
+        };
+        *self = Self {
+            n: self.n + 1,
+            high,
+            low,
+            close,
+            typical,
+        };
+        step
+    }
+}
+
+impl Saved for Previous {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        codec.count(&mut self.n);
+        codec.float(&mut self.high);
+        codec.float(&mut self.low);
+        codec.float(&mut self.close);
+        codec.float(&mut self.typical);
+    }
+}
+
+/// A recursion's seed: the mean (or the sum) of the inputs of bars `first..=last`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed {
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+}
+
+impl Seed {
+    #[inline(always)]
+    pub(crate) fn of(first: usize, window: usize) -> Self {
+        Self {
+            first,
+            last: first + window - 1,
+        }
+    }
+
+    /// The value after bar `n`: while the seed grows a plain sum, at its end the mean, then `next`.
+    #[inline(always)]
+    pub(crate) fn mean<const WARM: bool>(
+        self,
+        n: usize,
+        value: f64,
+        x: f64,
+        next: impl Fn(f64, f64) -> f64,
+    ) -> f64 {
+        if WARM {
+            if n < self.first {
+                return value;
+            }
+            if n < self.last {
+                return value + x;
+            }
+            if n == self.last {
+                return (value + x) / (self.last - self.first + 1) as f64;
+            }
+        }
+        next(value, x)
+    }
+}
+
+/// Exponential average, seeded with the mean of the window that begins with bar `first`.
+#[derive(Clone, Debug)]
+pub(crate) struct Ema<W> {
+    window: W,
+    first: usize,
+    pub(crate) value: f64,
+}
+
+impl<W: Window> Ema<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self::starting_at(0, window)
+    }
+
+    pub(crate) fn starting_at(first: usize, window: W) -> Self {
+        Self {
+            window,
+            first,
+            value: 0.0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update<const WARM: bool>(&mut self, n: usize, x: f64) -> f64 {
+        let k = f::ema_factor(self.window.len());
+        let seed = Seed::of(self.first, self.window.len());
+        self.value = seed.mean::<WARM>(n, self.value, x, |value, x| f::ema_step(value, x, k));
+        self.value
+    }
+}
+
+impl<W: Window> Saved for Ema<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        codec.float(&mut self.value);
+    }
+}
+
+/// Wilder's average, seeded with the mean of the bars from 1 on (bar 0 has no predecessor).
+#[derive(Clone, Debug)]
+pub(crate) struct Wilder<W> {
+    window: W,
+    pub(crate) value: f64,
+}
+
+impl<W: Window> Wilder<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self { window, value: 0.0 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update<const WARM: bool>(&mut self, n: usize, x: f64) -> f64 {
+        let keep = f::wilder_keep(self.window.len());
+        let take = 1.0 / self.window.len() as f64;
+        let seed = Seed::of(1, self.window.len());
+        self.value = seed.mean::<WARM>(n, self.value, x, |value, x| {
+            f::fade_step(value, x, keep, take)
+        });
+        self.value
+    }
+}
+
+impl<W: Window> Saved for Wilder<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        codec.float(&mut self.value);
+    }
+}
+
+/// Moving average convergence/divergence: `[line, signal, histogram]`.
+///
+/// As in TA-Lib the fast average is seeded with the last bars of the slow one's seed, so it is not
+/// the plain EMA of that window; the signal's seed is the mean of its first lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Macd<F, S, G> {
+    fast: Ema<F>,
+    slow: Ema<S>,
+    signal: Ema<G>,
+}
+
+impl<F: Window, S: Window, G: Window> Macd<F, S, G> {
+    /// `fast` must be shorter than `slow`.
+    pub(crate) fn new(fast: F, slow: S, signal: G) -> Self {
+        Self {
+            fast: Ema::starting_at(slow.len() - fast.len(), fast),
+            slow: Ema::new(slow),
+            signal: Ema::starting_at(slow.len() - 1, signal),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update<const WARM: bool>(&mut self, n: usize, close: f64) -> [f64; 3] {
+        let slow = self.slow.update::<WARM>(n, close);
+        self.update_beside::<WARM>(n, close, slow)
+    }
+
+    /// As `update`, where the slow average is kept elsewhere already.
+    #[inline(always)]
+    pub(crate) fn update_beside<const WARM: bool>(
+        &mut self,
+        n: usize,
+        close: f64,
+        slow: f64,
+    ) -> [f64; 3] {
+        let line = self.fast.update::<WARM>(n, close) - slow;
+        let signal = self.signal.update::<WARM>(n, line);
+        [line, signal, line - signal]
+    }
+}
+
+impl<F: Window, S: Window, G: Window> Saved for Macd<F, S, G> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.fast.exchange(codec);
+        self.slow.exchange(codec);
+        self.signal.exchange(codec);
+    }
+}
+
+/// Relative strength index.
+#[derive(Clone, Debug)]
+pub(crate) struct Rsi<W> {
+    gain: Wilder<W>,
+    loss: Wilder<W>,
+}
+
+impl<W: Window> Rsi<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            gain: Wilder::new(window),
+            loss: Wilder::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update<const WARM: bool>(&mut self, step: &Step) -> f64 {
+        f::relative_strength(
+            self.gain.update::<WARM>(step.n, f::gain(step.change)),
+            self.loss.update::<WARM>(step.n, f::loss(step.change)),
+        )
+    }
+}
+
+impl<W: Window> Saved for Rsi<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.gain.exchange(codec);
+        self.loss.exchange(codec);
+    }
+}
+
+/// Average directional index with its indicators: `[ADX, +DI, −DI]`.
+///
+/// The three sums add the bars 1 to W−1 plainly and fade from bar W on; ADX is seeded with the
+/// mean of the first W indices.
+#[derive(Clone, Debug)]
+pub(crate) struct Adx<W> {
+    window: W,
+    plus: f64,
+    minus: f64,
+    range: f64,
+    adx: f64,
+}
+
+impl<W: Window> Adx<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            window,
+            plus: 0.0,
+            minus: 0.0,
+            range: 0.0,
+            adx: 0.0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update<const WARM: bool>(&mut self, step: &Step) -> [f64; 3] {
+        let len = self.window.len();
+        let keep = if WARM && step.n < len {
+            1.0
+        } else {
+            f::wilder_keep(len)
+        };
+        if !WARM || step.n > 0 {
+            self.plus = f::fade_step(self.plus, step.movement.0, keep, 1.0);
+            self.minus = f::fade_step(self.minus, step.movement.1, keep, 1.0);
+            self.range = f::fade_step(self.range, step.true_range, keep, 1.0);
+        }
+        let plus = f::directional_indicator(self.plus, self.range);
+        let minus = f::directional_indicator(self.minus, self.range);
+        let (index, counts) = f::directional_index(plus, minus);
+        let seed = Seed::of(len, len);
+        self.adx = if WARM && step.n <= seed.last {
+            seed.mean::<true>(step.n, self.adx, index, |value, _| value)
+        } else {
+            let (keep, take) = if counts {
+                (f::wilder_keep(len), 1.0 / len as f64)
+            } else {
+                (1.0, 0.0)
+            };
+            f::fade_step(self.adx, index, keep, take)
+        };
+        [self.adx, plus, minus]
+    }
+}
+
+impl<W: Window> Saved for Adx<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        for value in [
+            &mut self.plus,
+            &mut self.minus,
+            &mut self.range,
+            &mut self.adx,
+        ] {
+            codec.float(value);
+        }
+    }
+}
+
+/// Mean and population deviation of the last values: `[mean, deviation]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments<W: Window> {
+    window: W,
+    recent: Recent<W>,
+}
+
+impl<W: Window> Moments<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            window,
+            recent: Recent::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, x: f64) -> [f64; 2] {
+        // The newest differs from itself by nothing, and the oldest of the slice leaves.
+        let others = &self.recent.slice()[1..];
+        let differences = lanes(others, |y| y - x);
+        let squares = lanes(others, |y| (y - x) * (y - x));
+        let (mean, deviation) = f::moments(x, differences, squares, 1.0 / self.window.len() as f64);
+        self.recent.push(x);
+        [mean, deviation]
+    }
+}
+
+impl<W: Window> Saved for Moments<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.recent.exchange(codec);
+    }
+}
+
+/// Highest high and lowest low, over any window up to `W`.
+#[derive(Clone, Debug)]
+pub(crate) struct Extremes<W: Window> {
+    high: Tree<Highest, W>,
+    low: Tree<Lowest, W>,
+}
+
+impl<W: Window> Extremes<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            high: Tree::new(window),
+            low: Tree::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, step: &Step) {
+        self.high.push(step.n, step.high);
+        self.low.push(step.n, step.low);
+    }
+
+    /// `(highest, lowest)` of the `len` bars up to bar `n`.
+    #[inline(always)]
+    pub(crate) fn over(&self, n: usize, len: usize) -> (f64, f64) {
+        (self.high.over(n, len), self.low.over(n, len))
+    }
+}
+
+impl<W: Window> Saved for Extremes<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.high.exchange(codec);
+        self.low.exchange(codec);
+    }
+}
+
+/// Plain mean of the last values, made anew from blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Smoothed<W: Window> {
+    window: W,
+    sum: Tree<Sum, W>,
+}
+
+impl<W: Window> Smoothed<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            window,
+            sum: Tree::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, n: usize, x: f64) -> f64 {
+        self.sum.step(n, x) / self.window.len() as f64
+    }
+}
+
+impl<W: Window> Saved for Smoothed<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.sum.exchange(codec);
+    }
+}
+
+/// Slow stochastic: fast %K smoothed to `%K`, and that to `%D`.
+#[derive(Clone, Debug)]
+pub(crate) struct Stochastic<K: Window, D: Window> {
+    k: Smoothed<K>,
+    d: Smoothed<D>,
+}
+
+impl<K: Window, D: Window> Stochastic<K, D> {
+    pub(crate) fn new(k: K, d: D) -> Self {
+        Self {
+            k: Smoothed::new(k),
+            d: Smoothed::new(d),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, n: usize, fast_k: f64) -> [f64; 2] {
+        let k = self.k.update(n, fast_k);
+        [k, self.d.update(n, k)]
+    }
+}
+
+impl<K: Window, D: Window> Saved for Stochastic<K, D> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.k.exchange(codec);
+        self.d.exchange(codec);
+    }
+}
+
+/// On-balance volume; it begins with the first bar's volume.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Obv {
+    value: f64,
+}
+
+impl Obv {
+    #[inline(always)]
+    pub(crate) fn update<const WARM: bool>(&mut self, step: &Step) -> f64 {
+        self.value += if WARM && step.n == 0 {
+            step.volume
+        } else {
+            f::signed_volume(step.change, step.volume)
+        };
+        self.value
+    }
+}
+
+impl Saved for Obv {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        codec.float(&mut self.value);
+    }
+}
+
+/// Money flow index.
+#[derive(Clone, Debug)]
+pub(crate) struct Mfi<W: Window> {
+    positive: Tree<Sum, W>,
+    negative: Tree<Sum, W>,
+}
+
+impl<W: Window> Mfi<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            positive: Tree::new(window),
+            negative: Tree::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, step: &Step) -> f64 {
+        let (positive, negative) = f::money_flow(step.typical, step.previous_typical, step.volume);
+        f::money_flow_index(
+            self.positive.step(step.n, positive),
+            self.negative.step(step.n, negative),
+        )
+    }
+}
+
+impl<W: Window> Saved for Mfi<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.positive.exchange(codec);
+        self.negative.exchange(codec);
+    }
+}
+
+/// Commodity channel index, its mean deviation taken over the window itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Cci<W: Window> {
+    window: W,
+    sum: Tree<Sum, W>,
+    recent: Recent<W>,
+}
+
+impl<W: Window> Cci<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            window,
+            sum: Tree::new(window),
+            recent: Recent::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, step: &Step) -> f64 {
+        let reciprocal = 1.0 / self.window.len() as f64;
+        let mean = self.sum.step(step.n, step.typical) * reciprocal;
+        let others = lanes(&self.recent.slice()[1..], |y| (y - mean).abs());
+        let deviation = (others + (step.typical - mean).abs()) * reciprocal;
+        self.recent.push(step.typical);
+        f::commodity_channel(step.typical, mean, deviation)
+    }
+}
+
+impl<W: Window> Saved for Cci<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.sum.exchange(codec);
+        self.recent.exchange(codec);
+    }
+}
+
+/// Rate of change against the close `W` bars ago.
+#[derive(Clone, Debug)]
+pub(crate) struct Roc<W: Window> {
+    recent: Recent<W>,
+}
+
+impl<W: Window> Roc<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            recent: Recent::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, close: f64) -> f64 {
+        let base = self.recent.slice()[0];
+        self.recent.push(close);
+        f::rate_of_change(close, base)
+    }
+}
+
+impl<W: Window> Saved for Roc<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.recent.exchange(codec);
+    }
+}
+
+/// Volume-weighted average of the typical price.
+#[derive(Clone, Debug)]
+pub(crate) struct Vwap<W: Window> {
+    flow: Tree<Sum, W>,
+    volume: Tree<Sum, W>,
+}
+
+impl<W: Window> Vwap<W> {
+    pub(crate) fn new(window: W) -> Self {
+        Self {
+            flow: Tree::new(window),
+            volume: Tree::new(window),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn update(&mut self, step: &Step) -> f64 {
+        f::weighted_price(
+            self.flow.step(step.n, step.typical * step.volume),
+            self.volume.step(step.n, step.volume),
+            step.close,
+        )
+    }
+}
+
+impl<W: Window> Saved for Vwap<W> {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        self.flow.exchange(codec);
+        self.volume.exchange(codec);
+    }
+}

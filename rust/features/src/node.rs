@@ -1,0 +1,216 @@
+//! A chosen set, compiled once: which indicators run, and which of their numbers goes where.
+
+use crate::codec::{Codec, Saved};
+use crate::formulas as f;
+use crate::indicators::{
+    Adx, Cci, Ema, Extremes, Macd, Mfi, Moments, Obv, Roc, Rsi, Step, Stochastic, Vwap, Wilder,
+};
+use crate::names::{BAND_FACTOR, Feature, Line};
+use crate::window::Any;
+
+/// An indicator with its windows: what more than one feature may read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ema(usize),
+    Rsi(usize),
+    Macd(usize, usize, usize),
+    /// Mean and deviation of the close.
+    Closes(usize),
+    Atr(usize),
+    Adx(usize),
+    Stochastic(usize, usize, usize),
+    Obv,
+    Mfi(usize),
+    Cci(usize),
+    Roc(usize),
+    Willr(usize),
+    Vwap(usize),
+    Donchian(usize),
+    Keltner(usize, usize),
+    LogReturn,
+    /// Mean and deviation of the log return.
+    Returns(usize),
+}
+
+/// Which of an indicator's numbers a feature is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Part {
+    First,
+    Second,
+    Third,
+    /// The first plus so many of the second.
+    Band(f64),
+}
+
+impl Part {
+    #[inline(always)]
+    pub(crate) fn of(self, numbers: [f64; 3]) -> f64 {
+        match self {
+            Self::First => numbers[0],
+            Self::Second => numbers[1],
+            Self::Third => numbers[2],
+            Self::Band(factor) => f::band(numbers[0], numbers[1], factor),
+        }
+    }
+}
+
+/// Where a feature comes from.
+pub(crate) fn source(feature: Feature) -> (Kind, Part) {
+    let banded = |line| match line {
+        Line::Upper => Part::Band(BAND_FACTOR),
+        Line::Middle => Part::First,
+        Line::Lower => Part::Band(-BAND_FACTOR),
+    };
+    match feature {
+        Feature::Sma(w) => (Kind::Closes(w), Part::First),
+        Feature::Stddev(w) => (Kind::Closes(w), Part::Second),
+        Feature::Bollinger(line, w) => (Kind::Closes(w), banded(line)),
+        Feature::Ema(w) => (Kind::Ema(w), Part::First),
+        Feature::Rsi(w) => (Kind::Rsi(w), Part::First),
+        Feature::Macd(fast, slow, signal) => (Kind::Macd(fast, slow, signal), Part::First),
+        Feature::MacdSignal(fast, slow, signal) => (Kind::Macd(fast, slow, signal), Part::Second),
+        Feature::MacdHist(fast, slow, signal) => (Kind::Macd(fast, slow, signal), Part::Third),
+        Feature::Atr(w) => (Kind::Atr(w), Part::First),
+        Feature::Adx(w) => (Kind::Adx(w), Part::First),
+        Feature::PlusDi(w) => (Kind::Adx(w), Part::Second),
+        Feature::MinusDi(w) => (Kind::Adx(w), Part::Third),
+        Feature::StochK(w, k, d) => (Kind::Stochastic(w, k, d), Part::First),
+        Feature::StochD(w, k, d) => (Kind::Stochastic(w, k, d), Part::Second),
+        Feature::Obv => (Kind::Obv, Part::First),
+        Feature::Mfi(w) => (Kind::Mfi(w), Part::First),
+        Feature::Cci(w) => (Kind::Cci(w), Part::First),
+        Feature::Roc(w) => (Kind::Roc(w), Part::First),
+        Feature::Willr(w) => (Kind::Willr(w), Part::First),
+        Feature::Vwap(w) => (Kind::Vwap(w), Part::First),
+        Feature::Donchian(Line::Upper, w) => (Kind::Donchian(w), Part::First),
+        Feature::Donchian(Line::Middle, w) => (Kind::Donchian(w), Part::Second),
+        Feature::Donchian(Line::Lower, w) => (Kind::Donchian(w), Part::Third),
+        Feature::Keltner(line, w, range) => (Kind::Keltner(w, range), banded(line)),
+        Feature::LogReturn => (Kind::LogReturn, Part::First),
+        Feature::RealizedVol(w) => (Kind::Returns(w), Part::Second),
+    }
+}
+
+/// The state of one indicator of a chosen set.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    Ema(Ema<Any>),
+    Rsi(Rsi<Any>),
+    Macd(Macd<Any, Any, Any>),
+    Closes(Moments<Any>),
+    Atr(Wilder<Any>),
+    Adx(Adx<Any>),
+    Stochastic(usize, Extremes<Any>, Stochastic<Any, Any>),
+    Obv(Obv),
+    Mfi(Mfi<Any>),
+    Cci(Cci<Any>),
+    Roc(Roc<Any>),
+    Willr(usize, Extremes<Any>),
+    Vwap(Vwap<Any>),
+    Donchian(usize, Extremes<Any>),
+    Keltner(Ema<Any>, Wilder<Any>),
+    LogReturn,
+    Returns(Moments<Any>),
+}
+
+impl Node {
+    pub(crate) fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Ema(w) => Self::Ema(Ema::new(Any(w))),
+            Kind::Rsi(w) => Self::Rsi(Rsi::new(Any(w))),
+            Kind::Macd(fast, slow, signal) => {
+                Self::Macd(Macd::new(Any(fast), Any(slow), Any(signal)))
+            }
+            Kind::Closes(w) => Self::Closes(Moments::new(Any(w))),
+            Kind::Atr(w) => Self::Atr(Wilder::new(Any(w))),
+            Kind::Adx(w) => Self::Adx(Adx::new(Any(w))),
+            Kind::Stochastic(w, k, d) => {
+                Self::Stochastic(w, Extremes::new(Any(w)), Stochastic::new(Any(k), Any(d)))
+            }
+            Kind::Obv => Self::Obv(Obv::default()),
+            Kind::Mfi(w) => Self::Mfi(Mfi::new(Any(w))),
+            Kind::Cci(w) => Self::Cci(Cci::new(Any(w))),
+            Kind::Roc(w) => Self::Roc(Roc::new(Any(w))),
+            Kind::Willr(w) => Self::Willr(w, Extremes::new(Any(w))),
+            Kind::Vwap(w) => Self::Vwap(Vwap::new(Any(w))),
+            Kind::Donchian(w) => Self::Donchian(w, Extremes::new(Any(w))),
+            Kind::Keltner(w, range) => Self::Keltner(Ema::new(Any(w)), Wilder::new(Any(range))),
+            Kind::LogReturn => Self::LogReturn,
+            Kind::Returns(w) => Self::Returns(Moments::new(Any(w))),
+        }
+    }
+
+    /// The indicator's numbers after this bar, in the order that [`source`] refers to.
+    pub(crate) fn update(&mut self, step: &Step) -> [f64; 3] {
+        let n = step.n;
+        match self {
+            Self::Ema(ema) => [ema.update::<true>(n, step.close), 0.0, 0.0],
+            Self::Rsi(rsi) => [rsi.update::<true>(step), 0.0, 0.0],
+            Self::Macd(macd) => macd.update::<true>(n, step.close),
+            Self::Closes(moments) => two(moments.update(step.close)),
+            Self::Atr(atr) => [atr.update::<true>(n, step.true_range), 0.0, 0.0],
+            Self::Adx(adx) => adx.update::<true>(step),
+            Self::Stochastic(len, extremes, stochastic) => {
+                extremes.push(step);
+                let (high, low) = extremes.over(n, *len);
+                two(stochastic.update(n, f::fast_k(step.close, high, low)))
+            }
+            Self::Obv(obv) => [obv.update::<true>(step), 0.0, 0.0],
+            Self::Mfi(mfi) => [mfi.update(step), 0.0, 0.0],
+            Self::Cci(cci) => [cci.update(step), 0.0, 0.0],
+            Self::Roc(roc) => [roc.update(step.close), 0.0, 0.0],
+            Self::Willr(len, extremes) => {
+                extremes.push(step);
+                let (high, low) = extremes.over(n, *len);
+                [f::williams_r(step.close, high, low), 0.0, 0.0]
+            }
+            Self::Vwap(vwap) => [vwap.update(step), 0.0, 0.0],
+            Self::Donchian(len, extremes) => {
+                extremes.push(step);
+                let (upper, lower) = extremes.over(n, *len);
+                [upper, f::middle(upper, lower), lower]
+            }
+            Self::Keltner(ema, range) => [
+                ema.update::<true>(n, step.close),
+                range.update::<true>(n, step.true_range),
+                0.0,
+            ],
+            Self::LogReturn => [f::log_return(step.close, step.previous_close), 0.0, 0.0],
+            Self::Returns(moments) => {
+                two(moments.update(f::log_return(step.close, step.previous_close)))
+            }
+        }
+    }
+}
+
+fn two([first, second]: [f64; 2]) -> [f64; 3] {
+    [first, second, 0.0]
+}
+
+impl Saved for Node {
+    fn exchange(&mut self, codec: &mut dyn Codec) {
+        match self {
+            Self::Ema(state) => state.exchange(codec),
+            Self::Rsi(state) => state.exchange(codec),
+            Self::Macd(state) => state.exchange(codec),
+            Self::Closes(state) | Self::Returns(state) => state.exchange(codec),
+            Self::Atr(state) => state.exchange(codec),
+            Self::Adx(state) => state.exchange(codec),
+            Self::Stochastic(_, extremes, stochastic) => {
+                extremes.exchange(codec);
+                stochastic.exchange(codec);
+            }
+            Self::Obv(state) => state.exchange(codec),
+            Self::Mfi(state) => state.exchange(codec),
+            Self::Cci(state) => state.exchange(codec),
+            Self::Roc(state) => state.exchange(codec),
+            Self::Willr(_, state) | Self::Donchian(_, state) => state.exchange(codec),
+            Self::Vwap(state) => state.exchange(codec),
+            Self::Keltner(ema, range) => {
+                ema.exchange(codec);
+                range.exchange(codec);
+            }
+            Self::LogReturn => {}
+        }
+    }
+}
