@@ -3,5 +3,6 @@
 
 pub mod bus;
 pub mod calendar;
+pub mod http;
 pub mod messages;
 pub mod service;
