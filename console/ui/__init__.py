@@ -1,1 +1,1 @@
-"""The Textual face: a client of the engine that shows facts and sends commands."""
+"""The face: a Textual app that shows the engine's facts and sends it commands."""

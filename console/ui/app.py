@@ -1,0 +1,556 @@
+"""The app: a client of the engine. It paints first, connects after, and shows facts from then on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+
+from console.engine import commands as c
+from console.engine.events import Event, MarketFrame, Severity
+from console.engine.state import OrderView, RiskReport, Side, TradingState
+from console.ui import actions as registry
+from console.ui import format as text
+from console.ui.actions import Action, Context, bindings
+from console.ui.screens.base import ConsoleScreen
+from console.ui.screens.trade import TradeScreen
+from console.ui.store import Fact, Phase, Store
+from console.ui.theme import ThemeError, Themes
+from console.ui.widgets.command_line import CommandLine
+from console.ui.widgets.grid import Grid
+from console.ui.widgets.ticket import Ticket
+
+if TYPE_CHECKING:
+    from console.engine.link import Link
+    from console.ui.widgets.chart import Bars
+
+FRAME_S = 1 / 30
+"""Between two frames of the screen, at least."""
+TICK_S = 0.5
+"""How often ages and the clock are looked at."""
+THEME_WATCH_S = 1.0
+REQUEST_TIMEOUT_S = 20.0
+PREVIEW_TIMEOUT_S = 5.0
+STEP_S = 60.0
+MAX_SPEED, MIN_SPEED = 1000, 1
+
+
+class ConsoleApp(App[int], inherit_bindings=False):
+    """The console's face.
+
+    Args:
+        connect: makes the link to the engine. Called on a worker thread after the first paint; may
+            take its time, and what it raises is shown, with a way to try again.
+        theme: name of a theme file.
+        keys: action id → key, over the registry's own.
+        confirm: "all", "dangerous" or "none": which commands are confirmed in a dialog.
+        feed_columns: features shown as columns of the feed pane.
+        mode: DEMO, PAPER or EXCHANGE, shown until the engine says it itself.
+        themes_dir: a person's own themes.
+        limits: the [risk] settings, for the risk screen's bars.
+        stale_after_s: a quote of this age is shown STALE.
+        monotonic: the clock that ages are measured by.
+
+    Raises:
+        ThemeError: the theme can't be used.
+        KeymapError: the keys can't be bound so.
+    """
+
+    TITLE = "trading console"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[Binding]] = bindings(Context.EVERYWHERE)  # type: ignore[assignment]
+    CSS = "Screen { background: $background; }"
+
+    def __init__(
+        self,
+        connect: Callable[[], Link],
+        *,
+        theme: str = "dark",
+        keys: Mapping[str, str] | None = None,
+        confirm: str = "all",
+        feed_columns: Sequence[str] = (),
+        mode: str = "",
+        themes_dir: Path | None = None,
+        limits: Mapping[str, Any] | None = None,
+        stale_after_s: float = 15.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.themes = Themes((themes_dir,) if themes_dir is not None else ())
+        loaded = self.themes.load(theme)
+        self.actions = registry.rebind(keys or {})
+        super().__init__()
+        self.register_theme(loaded.theme)
+        self.theme = loaded.name
+        if self.console.color_system == "standard":  # sixteen colours: blends of others would blur
+            self.register_theme(self.themes.load("sixteen").theme)
+            self.theme = "sixteen"
+        self.set_keymap({a.id: a.key for a in self.actions})
+        self.store = Store(mode=mode, monotonic=monotonic)
+        self.confirm = confirm
+        self.feed_columns = tuple(feed_columns)
+        self.stale_after_s = stale_after_s
+        self.limits = dict(limits or {})
+        self.symbol = ""
+        self.link: Link | None = None
+        self._connect = connect
+        self._unlisten: Callable[[], None] | None = None
+        self._dirty = Fact.NOTHING
+        self._wake = asyncio.Event()
+        self._asked_state = False
+
+    # -- life --------------------------------------------------------------------------------
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(self.available_themes[self.theme].variables)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return TradeScreen()
+
+    def on_ready(self) -> None:
+        """Painted for the first time: now what is heavy may come."""
+        self.run_worker(self._frames(), group="frames", exit_on_error=True)
+        self.set_interval(TICK_S, self._tick)
+        self.set_interval(THEME_WATCH_S, self._watch_themes)
+        self.open_link()
+
+    def open_link(self) -> None:
+        """Connect, on a thread of its own."""
+        self.mark(self.store.set_phase(Phase.CONNECTING))
+        self.run_worker(self._open, thread=True, group="connect", exclusive=True, exit_on_error=False)
+
+    def _open(self) -> None:
+        try:
+            link = self._connect()
+        except Exception as error:  # noqa: BLE001  whatever it is, a person must read it
+            self.call_from_thread(self._refused, str(error) or type(error).__name__)
+        else:
+            self.call_from_thread(self._opened, link)
+
+    def _refused(self, reason: str) -> None:
+        self.mark(self.store.set_phase(Phase.FAILED, reason))
+
+    def _opened(self, link: Link) -> None:
+        self.link = link
+        self._unlisten = link.listen(self._on_event)
+
+    async def act_quit(self) -> None:
+        """Leave; the link is closed first."""
+        await self._close_link()
+        self.exit(0)
+
+    async def _close_link(self) -> None:
+        link, self.link = self.link, None
+        if self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
+        if link is not None:
+            await link.close()
+
+    async def on_unmount(self) -> None:
+        await self._close_link()
+
+    # -- facts -------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event | MarketFrame) -> None:
+        self.mark(self.store.apply(event))
+
+    def mark(self, facts: Fact) -> None:
+        """Something changed: the next frame shows it."""
+        if facts:
+            self._dirty |= facts
+            self._wake.set()
+
+    def note_choice(self) -> None:
+        """The person chose something: panes and footer follow."""
+        self.mark(Fact.CHOICE | Fact.LINK)
+
+    def _tick(self) -> None:
+        self.mark(Fact.CLOCK)
+
+    async def _frames(self) -> None:
+        """Show what changed, at once, but never more than thirty times a second."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self.draw()
+            await asyncio.sleep(FRAME_S)
+
+    def draw(self) -> None:
+        """One frame."""
+        facts, self._dirty = self._dirty, Fact.NOTHING
+        if self.store.gap and not self._asked_state:
+            self._asked_state = True
+            self.run_worker(self._ask_state(), group="state", exit_on_error=False)
+        if not self.symbol and self.store.frame is not None and self.store.frame.symbols:
+            self.symbol = self.store.frame.symbols[0]
+            facts |= Fact.CHOICE
+        for screen in reversed(self.screen_stack):
+            show = getattr(screen, "show", None)
+            if show is not None:
+                show(facts)
+            if not screen.is_modal:
+                break
+
+    async def _ask_state(self) -> None:
+        """A number was missing: start anew from a snapshot."""
+        try:
+            ack = await self.request(c.GetState(), quiet=True)
+            if ack.state is not None:
+                self.mark(self.store.restore(ack.state))
+        finally:
+            self._asked_state = False
+
+    def _watch_themes(self) -> None:
+        for loaded in self.themes.changed():
+            if isinstance(loaded, ThemeError):
+                self.mark(self.store.notice(Severity.ERROR, f"theme {loaded.path.stem}", str(loaded)))
+                continue
+            self.register_theme(loaded.theme)
+            if loaded.name == self.theme:
+                self._invalidate_css()
+                self.refresh_css(animate=False)
+
+    # -- commands ----------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self.link is not None and self.store.phase is Phase.CONNECTED
+
+    async def request(self, command: c.AnyCommand, *, quiet: bool = False) -> c.Ack:
+        """Send one command; what goes wrong on the way is an answer too, never an exception."""
+        if self.link is None:
+            return c.Ack(id=command.id, outcome=c.Outcome.REFUSED, message="not connected to the engine")
+        limit = PREVIEW_TIMEOUT_S if quiet else REQUEST_TIMEOUT_S
+        try:
+            return await asyncio.wait_for(self.link.request(command, timeout_s=limit), limit + 1)
+        except TimeoutError:
+            words = f"the engine did not answer within {limit:g} s"
+        except Exception as error:  # noqa: BLE001  the person must learn that the outcome is open
+            words = f"{type(error).__name__}: {error}"
+        outcome = c.Outcome.REFUSED if quiet else c.Outcome.UNKNOWN
+        return c.Ack(id=command.id, outcome=outcome, message=words)
+
+    def ask(self, command: c.AnyCommand, report: RiskReport | None = None) -> None:
+        """Have a command confirmed as [ui] confirm wants it, then send it."""
+        from console.ui import words
+        from console.ui.screens.dialogs import ConfirmDialog, KillDialog
+
+        if isinstance(command, c.SubmitOrder) and command.preview:
+            self._say(Severity.INFO, "preview", "a preview sends nothing: its risk line stands below")
+            return
+        if isinstance(command, c.Flatten):
+            self.push_screen(KillDialog())
+            return
+        dangerous = words.is_dangerous(command)
+        harmless = isinstance(command, c.Reconcile | c.CancelOrder)
+        if harmless or self.confirm == "none" or (self.confirm == "dangerous" and not dangerous):
+            self.run_worker(self._send(command), group="send", exit_on_error=False)
+            return
+        sentence = words.describe(command, self.store, report)
+        self.push_screen(ConfirmDialog(command, sentence, danger=dangerous, report=report))
+
+    async def _send(self, command: c.AnyCommand) -> None:
+        """Unconfirmed; only a refusal opens the dialog."""
+        from console.ui import words
+        from console.ui.screens.dialogs import ConfirmDialog
+
+        answer = await self.request(command)
+        if answer.outcome is c.Outcome.ACCEPTED:
+            self.done(command, answer)
+        else:
+            self.push_screen(
+                ConfirmDialog(command, words.describe(command, self.store), answer=answer)
+            )
+
+    def done(self, command: c.AnyCommand, answer: c.Ack) -> None:
+        """The engine took it."""
+        from console.ui import words
+
+        self._say(Severity.INFO, f"done {command.id}", words.outcome(command, answer, self.store))
+        if isinstance(command, c.SubmitOrder | c.ReplaceOrder):
+            self.trade.entry.leave()
+
+    def not_done(self, answer: c.Ack) -> None:
+        """A command failed after its dialog was left."""
+        message = answer.message or "; ".join(r.message for r in answer.refusals)
+        self._say(Severity.ERROR, f"failed {answer.id}", f"{answer.outcome.value}: {message}")
+
+    def _say(self, severity: Severity, topic: str, words: str) -> None:
+        self.mark(self.store.notice(severity, topic, words))
+
+    # -- what lines and fields refer to ------------------------------------------------------
+
+    def order_at(self, row: int) -> str | None:
+        return self.trade.orders.order_at(row)
+
+    def quote(self, symbol: str) -> tuple[Decimal, Decimal] | None:
+        found = self.store.quote(symbol)
+        if found is None or found.age > self.stale_after_s:
+            return None
+        return Decimal(str(found.bid)), Decimal(str(found.ask))
+
+    def middle(self, symbol: str) -> Decimal | None:
+        """Between bid and ask, None without a fresh quote."""
+        found = self.quote(symbol)
+        return (found[0] + found[1]) / 2 if found is not None else None
+
+    def quote_words(self, symbol: str) -> str:
+        """The quote beside the ticket."""
+        found = self.store.quote(symbol)
+        if found is None:
+            return "no quote" if symbol in self.store.rows else ""
+        words = f"{text.price(found.bid)} × {text.price(found.ask)}"
+        return f"{words} {'STALE ' * (found.age > self.stale_after_s)}{text.age(found.age)}"
+
+    def bars(self, symbol: str, count: int) -> Bars | None:
+        """The newest `count` one-minute bars of `symbol`, None where the link has none."""
+        ask = getattr(self.link, "bars", None)
+        found = ask(symbol) if ask is not None else None
+        if found is None:
+            return None
+        times, *prices = (column[-count:].tolist() for column in found)
+        return (times, *prices)
+
+    def choose(self, symbol: str) -> None:
+        """The symbol that chart and ticket are about."""
+        if symbol and symbol != self.symbol:
+            self.symbol = symbol
+            self.note_choice()
+
+    def find_symbol(self, letters: str) -> None:
+        """Select the first symbol of the feed that begins so."""
+        wanted = letters.strip().upper()
+        found = next((s for s in self.store.rows if s.startswith(wanted)), None)
+        if wanted and found is not None:
+            self.trade.feed.select(found)
+            self.choose(found)
+
+    # -- the situation, for the registry -----------------------------------------------------
+
+    @property
+    def trade(self) -> TradeScreen:
+        screen = self.screen_stack[0]
+        assert isinstance(screen, TradeScreen)
+        return screen
+
+    @property
+    def demo(self) -> bool:
+        return self.store.mode == "DEMO"
+
+    @property
+    def on_trade(self) -> bool:
+        return isinstance(self.screen, TradeScreen)
+
+    @property
+    def selected_order(self) -> OrderView | None:
+        key = self.trade.orders.selected
+        return self.store.orders.get(key) if key is not None else None
+
+    @property
+    def has_order(self) -> bool:
+        return self.selected_order is not None
+
+    @property
+    def has_open_order(self) -> bool:
+        order = self.selected_order
+        return order is not None and not order.state.is_final
+
+    @property
+    def has_position(self) -> bool:
+        return self.symbol in self.store.positions
+
+    @property
+    def in_list(self) -> bool:
+        return isinstance(self.focused, Grid)
+
+    @property
+    def halted(self) -> bool:
+        return self.store.trading_state is TradingState.HALTED
+
+    @property
+    def failed(self) -> bool:
+        return self.store.phase is Phase.FAILED
+
+    def contexts_now(self) -> frozenset[Context]:
+        """The contexts whose keys count at this moment."""
+        if isinstance(self.focused, Ticket):
+            return frozenset({Context.TICKET, Context.EVERYWHERE})
+        if isinstance(self.focused, CommandLine):
+            return frozenset({Context.LINE, Context.EVERYWHERE})
+        return getattr(self.screen, "CONTEXTS", frozenset())
+
+    def idle_hint(self) -> str:
+        """What the empty command line says."""
+        return f"buy 100 {self.symbol or 'IBM'} @ mid +2% -1%"
+
+    def focus_pane(self) -> None:
+        self.trade.last_pane.focus()
+
+    # -- actions -----------------------------------------------------------------------------
+
+    def action_do(self, action_id: str) -> Any:
+        action = registry.BY_ID[action_id]
+        return getattr(self, action.method)()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "do":
+            return registry.BY_ID[str(parameters[0])].allowed(self)
+        return super().check_action(action, parameters)
+
+    def perform(self, action: Action) -> None:
+        """Do what a palette or a click chose, where it belongs."""
+        for node in (self.focused, self.screen, self):
+            if node is not None and hasattr(node, action.method):
+                self.run_worker(_finish(getattr(node, action.method)()), exit_on_error=False)
+                return
+
+    def on_order_entry_entered(self, message: Any) -> None:
+        self.ask(message.command, message.report)
+
+    def act_order_buy(self) -> None:
+        self.trade.entry.open_ticket(Side.BUY, self.symbol)
+
+    def act_order_sell(self) -> None:
+        self.trade.entry.open_ticket(Side.SELL, self.symbol)
+
+    def act_order_close(self) -> None:
+        self.ask(c.ClosePosition(symbol=self.symbol))
+
+    def act_order_cancel(self) -> None:
+        order = self.selected_order
+        if order is not None:
+            self.ask(c.CancelOrder(client_order_id=order.client_order_id))
+
+    def act_order_cancel_all(self) -> None:
+        self.ask(c.CancelAll())
+
+    def act_order_replace(self) -> None:
+        order = self.selected_order
+        if order is not None:
+            price = order.limit_price or order.stop_price
+            keys = self.trade.orders.keys()
+            row = keys.index(order.client_order_id) + 1
+            word = "@" if order.limit_price is not None else "stop"
+            change = f"{word} {text.price(price)}" if price is not None else text.quantity(order.qty)
+            self.trade.entry.open_line(f"replace {row} {change}")
+
+    def act_line_open(self) -> None:
+        self.trade.entry.open_line()
+
+    def act_line_find(self) -> None:
+        self.trade.entry.open_line(finding=True)
+
+    def act_kill(self) -> None:
+        self.ask(c.Flatten())
+
+    def act_trading_halt(self) -> None:
+        self.ask(c.SetTradingState(state=TradingState.HALTED, reason="by hand"))
+
+    def act_trading_resume(self) -> None:
+        self.ask(c.SetTradingState(state=TradingState.ACTIVE, reason="by hand"))
+
+    def act_trading_reconcile(self) -> None:
+        if self.failed:
+            self.open_link()
+        else:
+            self.ask(c.Reconcile())
+
+    def act_palette(self) -> None:
+        from console.ui.screens.palette import open_palette
+
+        open_palette(self)
+
+    def act_view_theme(self) -> None:
+        names = sorted(self.themes.paths())
+        self.use_theme(names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0])
+
+    def use_theme(self, name: str) -> None:
+        """Change the colours; a theme with a mistake is named and not taken."""
+        try:
+            loaded = self.themes.load(name)
+        except ThemeError as error:
+            self._say(Severity.ERROR, f"theme {name}", str(error))
+            return
+        self.register_theme(loaded.theme)
+        self.theme = name
+        self._say(Severity.INFO, "theme", f"theme: {loaded.title}")
+
+    # -- screens -----------------------------------------------------------------------------
+
+    def _go(self, screen: ConsoleScreen | None) -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if screen is not None:
+            self.push_screen(screen)
+        self.note_choice()
+
+    def act_screen_trade(self) -> None:
+        self._go(None)
+
+    def act_screen_back(self) -> None:
+        self._go(None)
+
+    def act_order_story(self) -> None:
+        self.act_screen_story()
+
+    def act_screen_story(self) -> None:
+        from console.ui.screens.story import StoryScreen
+
+        order = self.selected_order
+        if order is not None:
+            self._go(StoryScreen(order.client_order_id))
+
+    def act_screen_risk(self) -> None:
+        from console.ui.screens.risk import RiskScreen
+
+        self._go(RiskScreen())
+
+    def act_screen_session(self) -> None:
+        from console.ui.screens.session import SessionScreen
+
+        self._go(SessionScreen())
+
+    def act_screen_services(self) -> None:
+        from console.ui.screens.services import ServicesScreen
+
+        self._go(ServicesScreen())
+
+    def act_screen_help(self) -> None:
+        from console.ui.screens.help import HelpScreen
+
+        self._go(HelpScreen())
+
+    # -- demo --------------------------------------------------------------------------------
+
+    def act_replay_pause(self) -> None:
+        paused = self.store.session is not None and self.store.session.speed == 0
+        self._control(paused=not paused)
+
+    def act_replay_step(self) -> None:
+        self._control(step_s=STEP_S)
+
+    def act_replay_faster(self) -> None:
+        self._change_speed(2)
+
+    def act_replay_slower(self) -> None:
+        self._change_speed(0.5)
+
+    def _change_speed(self, factor: float) -> None:
+        speed = self.store.session.speed if self.store.session is not None else 0
+        wanted = max(MIN_SPEED, min(MAX_SPEED, (speed or MIN_SPEED) * factor))
+        self._control(speed=Decimal(str(round(wanted, 3))))
+
+    def _control(self, **changes: Any) -> None:
+        self.run_worker(self._send(c.ControlReplay(**changes)), group="replay", exit_on_error=False)
+
+
+async def _finish(result: Any) -> None:
+    if result is not None and hasattr(result, "__await__"):
+        await result

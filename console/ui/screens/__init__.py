@@ -1,0 +1,1 @@
+"""The screens and dialogs that the widgets stand in."""

@@ -1,0 +1,128 @@
+"""The trade screen: portfolio, positions, orders, feed, chart, and order entry below."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from console.ui.actions import Context, bindings
+from console.ui.screens.base import ConsoleScreen
+from console.ui.store import Fact
+from console.ui.widgets.chart import Chart
+from console.ui.widgets.entry import OrderEntry
+from console.ui.widgets.feed import Feed
+from console.ui.widgets.grid import Grid
+from console.ui.widgets.orders import Orders
+from console.ui.widgets.portfolio import Portfolio
+from console.ui.widgets.positions import Positions
+
+
+class TradeScreen(ConsoleScreen):
+    BINDINGS: ClassVar[list[Binding]] = bindings(Context.TRADE)  # type: ignore[assignment]
+    DEFAULT_CSS = """
+    TradeScreen #panes { height: 1fr; }
+    TradeScreen #left { width: 47; border-right: vkey $rule; }
+    TradeScreen #right { width: 1fr; }
+    TradeScreen #positions { height: 1fr; min-height: 4; }
+    TradeScreen #orders { height: 2fr; }
+    TradeScreen #feed { height: 1fr; }
+    TradeScreen #chart { height: 2fr; }
+    TradeScreen.-wide #left { width: 68; }
+    TradeScreen.-narrow #panes { layout: vertical; }
+    TradeScreen.-narrow #left { width: 100%; height: 2fr; border-right: none; }
+    TradeScreen.-narrow #right { width: 100%; height: 1fr; min-height: 6; }
+    TradeScreen.-narrow #portfolio, TradeScreen.-narrow #chart { display: none; }
+    TradeScreen.-narrow #orders { height: 1fr; }
+    TradeScreen.-zoomed .pane { display: none; }
+    TradeScreen.-zoomed .side { display: none; }
+    TradeScreen.-zoomed .side.-holds { display: block; width: 100%; height: 100%; border-right: none; }
+    TradeScreen.-zoomed .pane.-zoom { display: block; height: 100%; }
+    """
+    CONTEXTS: ClassVar[frozenset[Context]] = frozenset(
+        {Context.SCREENS, Context.EVERYWHERE, Context.TRADE, Context.LIST}
+    )
+
+    def body(self) -> ComposeResult:
+        self.feed = Feed(self.app.feed_columns, stale_after_s=self.app.stale_after_s, id="feed")
+        self.positions, self.orders = Positions(id="positions"), Orders(id="orders")
+        self.entry = OrderEntry()
+        self.last_pane: Grid = self.feed
+        left: list[Widget] = [Portfolio(id="portfolio"), self.positions, self.orders]
+        right: list[Widget] = [self.feed, Chart(id="chart")]
+        for pane in (*left, *right):
+            pane.add_class("pane")
+        with Horizontal(id="panes"):
+            yield Vertical(*left, id="left", classes="side")
+            yield Vertical(*right, id="right", classes="side")
+        yield self.entry
+
+    def on_mount(self) -> None:
+        self.feed.focus()
+
+    def show(self, facts: Fact) -> None:
+        super().show(facts)
+        if self.entry.SHOWS & facts:
+            self.entry.show(facts)
+
+    @property
+    def panes(self) -> tuple[Grid, ...]:
+        return self.feed, self.positions, self.orders
+
+    def on_descendant_focus(self) -> None:
+        if isinstance(self.focused, Grid):
+            self.last_pane = self.focused
+        self.app.note_choice()
+
+    def on_descendant_blur(self) -> None:
+        self.app.note_choice()
+
+    def on_grid_chosen(self, message: Grid.Chosen) -> None:
+        """Chart and ticket follow the selection, whichever pane it is in."""
+        symbol = message.key
+        if message.grid is self.orders:
+            order = self.app.store.orders.get(message.key)
+            symbol = order.symbol if order is not None else ""
+        self.app.choose(symbol)
+
+    def act_view_next(self) -> None:
+        self._step(1)
+
+    def act_view_previous(self) -> None:
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        panes = self.panes
+        at = panes.index(self.last_pane)
+        pane = panes[(at + by) % len(panes)]
+        if self.has_class("-zoomed"):
+            self._zoom(pane)
+        pane.focus()
+
+    def act_view_zoom(self) -> None:
+        """The focused pane on the whole screen, and back."""
+        if self.has_class("-zoomed"):
+            self.unzoom()
+        else:
+            self._zoom(self.last_pane)
+
+    def _zoom(self, pane: Grid) -> None:
+        self.unzoom()
+        self.add_class("-zoomed")
+        pane.add_class("-zoom")
+        if pane.parent is not None and isinstance(pane.parent, Widget):
+            pane.parent.add_class("-holds")
+
+    def unzoom(self) -> bool:
+        """Back to all panes; whether there was anything to undo."""
+        zoomed = self.has_class("-zoomed")
+        self.remove_class("-zoomed")
+        for widget in self.query(".-zoom, .-holds"):
+            widget.remove_class("-zoom", "-holds")
+        return zoomed
+
+    def act_screen_back(self) -> None:
+        self.unzoom()

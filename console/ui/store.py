@@ -1,0 +1,329 @@
+"""What the engine has told the face so far: a replica that applies snapshots and numbered events.
+
+The store holds facts only, nothing of a widget, and changes by facts only. Ages are measured on
+its monotonic clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntFlag, auto
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from console.engine import events
+from console.engine.state import (
+    AccountView,
+    ConnectionState,
+    ConnectionView,
+    EngineView,
+    OrderState,
+    OrderView,
+    PositionView,
+    ServiceView,
+    SessionView,
+    TradingState,
+)
+
+if TYPE_CHECKING:
+    from signal_bridge import FeedFrame
+
+MAX_FILLS = 2000
+MAX_EQUITY_POINTS = 4000
+MAX_NOTICES = 200
+MAX_FINAL_ORDERS = 500
+
+
+class Fact(IntFlag):
+    """Which part of the store changed; panes redraw for those that they show."""
+
+    NOTHING = 0
+    LINK = auto()
+    ACCOUNT = auto()
+    POSITIONS = auto()
+    ORDERS = auto()
+    FILLS = auto()
+    SESSION = auto()
+    CONNECTIONS = auto()
+    SERVICES = auto()
+    TRADING = auto()
+    NOTICES = auto()
+    MARKET = auto()
+    CLOCK = auto()
+    CHOICE = auto()
+    """What the person has chosen: the symbol, the pane, a sort order."""
+    ALL = (1 << 13) - 1
+
+
+class Phase(Enum):
+    """The link to the engine, as the face knows it."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Notice:
+    """A notice and how often it came; notices of one topic fold into one."""
+
+    severity: events.Severity
+    topic: str
+    text: str
+    at: float
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A symbol's bid and ask, and their age in seconds."""
+
+    bid: float
+    ask: float
+    age: float
+
+    @property
+    def spread_bp(self) -> float:
+        middle = (self.bid + self.ask) / 2
+        return (self.ask - self.bid) / middle * 1e4 if middle > 0 else float("nan")
+
+
+class Store:
+    """The replica. `apply` takes events in the order that they arrive."""
+
+    def __init__(self, *, mode: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.now = monotonic
+        self.phase = Phase.CONNECTING
+        self.phase_since = monotonic()
+        self.failure = ""
+        self.mode = mode
+        self.seq = 0
+        self.gap = False
+        self.ready = False
+        self.ready_reason = ""
+        self.trading_state = TradingState.ACTIVE
+        self.trading_reason = ""
+        self.account: AccountView | None = None
+        self.positions: dict[str, PositionView] = {}
+        self.orders: dict[str, OrderView] = {}
+        self.session: SessionView | None = None
+        self.connections: dict[str, ConnectionView] = {}
+        self.services: dict[str, ServiceView] = {}
+        self.fills: deque[events.OrderFilled] = deque(maxlen=MAX_FILLS)
+        self.equity: deque[tuple[datetime, float]] = deque(maxlen=MAX_EQUITY_POINTS)
+        self.equity_peak = 0.0
+        self.notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+        self.frame: FeedFrame | None = None
+        self.rows: dict[str, int] = {}
+        """Symbol → its row in the frame."""
+        self._handlers: dict[type, Callable[[events.Event], Fact]] = {
+            events.OrderChanged: self._order_changed,
+            events.OrderFilled: self._order_filled,
+            events.PositionsChanged: self._positions_changed,
+            events.AccountChanged: self._account_changed,
+            events.TradingStateChanged: self._trading_state_changed,
+            events.SessionChanged: self._session_changed,
+            events.ConnectionChanged: self._connection_changed,
+            events.ServiceChanged: self._service_changed,
+            events.ReadyChanged: self._ready_changed,
+            events.Noticed: self._noticed,
+        }
+
+    # -- facts in ----------------------------------------------------------------------------
+
+    def apply(self, event: events.Event | events.MarketFrame) -> Fact:
+        """Take one event in; says what changed.
+
+        A delta that was seen already changes nothing. After a missing one `gap` is set, and stays
+        until a snapshot comes; deltas are applied all the same, for newer facts beat older ones.
+        """
+        if isinstance(event, events.MarketFrame):
+            return self._market(event.feed)
+        if isinstance(event, events.Snapshot):
+            return self.restore(event.state)
+        if event.seq:
+            if event.seq <= self.seq:
+                return Fact.NOTHING
+            self.gap |= event.seq != self.seq + 1
+            self.seq = event.seq
+        handler = self._handlers.get(type(event))
+        return handler(event) if handler is not None else Fact.NOTHING
+
+    def restore(self, view: EngineView) -> Fact:
+        """Start anew from a snapshot."""
+        if self.phase is Phase.CONNECTED and view.seq < self.seq:
+            return Fact.NOTHING
+        self.seq, self.gap = view.seq, False
+        self.mode = view.mode
+        self.ready = view.ready
+        self.trading_state, self.trading_reason = view.trading_state, view.trading_reason
+        self.session = view.session
+        self.positions = {p.symbol: p for p in view.positions}
+        self.orders = {o.client_order_id: o for o in view.orders}
+        self.connections = {c.name: c for c in view.connections}
+        self.services = {s.name: s for s in view.services}
+        self._set_account(view.account)
+        self.set_phase(Phase.CONNECTED)
+        return Fact.ALL
+
+    def set_phase(self, phase: Phase, failure: str = "") -> Fact:
+        """The link's own state: set by whoever holds the link."""
+        if phase is not self.phase:
+            self.phase_since = self.now()
+        self.phase, self.failure = phase, failure
+        return Fact.ALL
+
+    def notice(self, severity: events.Severity, topic: str, text: str) -> Fact:
+        """Something to read; folds into an older one of the same topic."""
+        folded = next((n for n in self.notices if n.topic == topic), None)
+        count = 1
+        if folded is not None:
+            self.notices.remove(folded)
+            count = folded.count + 1
+        self.notices.append(Notice(severity, topic, text, self.now(), count))
+        return Fact.NOTICES
+
+    def _market(self, frame: FeedFrame) -> Fact:
+        if self.frame is None or self.frame.symbols != frame.symbols:
+            self.rows = {symbol: i for i, symbol in enumerate(frame.symbols)}
+        self.frame = frame
+        return Fact.MARKET
+
+    def _order_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.OrderChanged)
+        order = event.order
+        self.orders[order.client_order_id] = order
+        if len(self.orders) > 2 * MAX_FINAL_ORDERS:
+            self._forget_oldest()
+        return Fact.ORDERS
+
+    def _forget_oldest(self) -> None:
+        final = [o for o in self.orders.values() if o.state.is_final]
+        final.sort(key=lambda o: o.created_at)
+        for order in final[: len(final) - MAX_FINAL_ORDERS]:
+            del self.orders[order.client_order_id]
+
+    def _order_filled(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.OrderFilled)
+        self.fills.append(event)
+        return Fact.FILLS
+
+    def _positions_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.PositionsChanged)
+        self.positions = {p.symbol: p for p in event.positions}
+        return Fact.POSITIONS
+
+    def _account_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.AccountChanged)
+        self._set_account(event.account)
+        return Fact.ACCOUNT
+
+    def _set_account(self, account: AccountView | None) -> None:
+        self.account = account
+        moment = self.market_time()
+        if account is None:
+            return
+        equity = float(account.equity)
+        self.equity_peak = max(self.equity_peak, equity)
+        if moment is not None and (not self.equity or self.equity[-1][1] != equity):
+            self.equity.append((moment, equity))
+
+    def _trading_state_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.TradingStateChanged)
+        self.trading_state, self.trading_reason = event.trading_state, event.reason
+        return Fact.TRADING
+
+    def _session_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.SessionChanged)
+        self.session = event.session
+        return Fact.SESSION
+
+    def _connection_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.ConnectionChanged)
+        self.connections[event.connection.name] = event.connection
+        return Fact.CONNECTIONS
+
+    def _service_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.ServiceChanged)
+        self.services[event.service.name] = event.service
+        return Fact.SERVICES
+
+    def _ready_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.ReadyChanged)
+        self.ready, self.ready_reason = event.ready, event.reason
+        return Fact.LINK
+
+    def _noticed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.Noticed)
+        return self.notice(event.severity, event.topic, event.text)
+
+    # -- questions ---------------------------------------------------------------------------
+
+    def market_time(self) -> datetime | None:
+        """The market's clock at this moment."""
+        if self.session is None:
+            return None
+        elapsed = max(0.0, self.now() - self.session.as_of)
+        return self.session.market_time + timedelta(seconds=elapsed * self.session.speed)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the regular session is on, as far as is known."""
+        return self.session is not None and self.session.is_open
+
+    def quote(self, symbol: str) -> Quote | None:
+        """The last quote of `symbol`, however old."""
+        row = self.rows.get(symbol)
+        if self.frame is None or row is None:
+            return None
+        bid, ask = float(self.frame.bid[row]), float(self.frame.ask[row])
+        at = float(self.frame.quote_at[row])
+        if not (isfinite(bid) and isfinite(ask) and isfinite(at)):
+            return None
+        return Quote(bid, ask, max(0.0, self.now() - at))
+
+    def last(self, symbol: str) -> float:
+        """The last price of `symbol`, NaN where none is known."""
+        row = self.rows.get(symbol)
+        if self.frame is None or row is None:
+            return float("nan")
+        return float(self.frame.last[row])
+
+    def sorted_orders(self) -> list[OrderView]:
+        """Those that may still do something first, then the newest."""
+        return sorted(
+            self.orders.values(),
+            key=lambda o: (not o.state.is_final, o.created_at, o.client_order_id),
+            reverse=True,
+        )
+
+    def open_orders(self, symbol: str | None = None) -> list[OrderView]:
+        """Orders that may still fill, of one symbol or of all."""
+        return [
+            o
+            for o in self.orders.values()
+            if not o.state.is_final and (symbol is None or o.symbol == symbol)
+        ]
+
+    def doubtful_orders(self) -> list[OrderView]:
+        """Orders of which nobody knows whether the broker has them."""
+        return [o for o in self.orders.values() if o.state is OrderState.UNKNOWN]
+
+    def exposure(self) -> tuple[Decimal, Decimal]:
+        """Gross and net market value of the positions."""
+        values = [p.market_value for p in self.positions.values()]
+        return sum((abs(v) for v in values), Decimal(0)), sum(values, Decimal(0))
+
+    def trouble(self, *names: str) -> ConnectionView | None:
+        """The first of these connections that is not as it should be."""
+        for name in names:
+            connection = self.connections.get(name)
+            if connection is not None and connection.state is not ConnectionState.CONNECTED:
+                return connection
+        return None

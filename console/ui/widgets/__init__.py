@@ -1,0 +1,1 @@
+"""Everything on a screen: widgets that draw their own lines out of the store."""

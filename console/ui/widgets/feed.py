@@ -1,0 +1,164 @@
+"""The feed pane: every symbol's prices, chosen features, sparkline and age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, nan
+from typing import ClassVar
+
+from console.ui import format as text
+from console.ui.store import Fact
+from console.ui.widgets.grid import Column, Grid
+from console.ui.widgets.painted import Span
+
+_TITLES = {"realized_vol_20": "RVOL bp", "rsi_14": "RSI", "log_return": "RET bp"}
+
+
+def feature_title(name: str) -> str:
+    """A feature's heading, in at most eight characters."""
+    return _TITLES.get(name, name.upper().replace("_", " ")[:8])
+
+
+class Feed(Grid):
+    SHOWS: ClassVar[Fact] = (
+        Fact.MARKET | Fact.CLOCK | Fact.LINK | Fact.CONNECTIONS | Fact.SESSION | Fact.CHOICE
+    )
+    TITLE: ClassVar[str] = "FEED"
+    FLEX: ClassVar[str | None] = "spark"
+    CONNECTIONS: ClassVar[tuple[str, ...]] = ("feed",)
+
+    def __init__(
+        self, features: Sequence[str] = (), *, stale_after_s: float = 15.0, id: str | None = None  # noqa: A002
+    ) -> None:
+        super().__init__(id=id)
+        self.features = tuple(features)
+        self.stale_after_s = stale_after_s
+        self._cached: dict[str, tuple[object, list[Span]]] = {}
+
+    def columns(self) -> Sequence[Column]:
+        return (
+            Column("symbol", "", 6, left=True),
+            Column("last", "LAST", 9),
+            Column("change", "CHG %", 6),
+            Column("bid", "BID", 9, priority=3),
+            Column("ask", "ASK", 9, priority=3),
+            Column("spread", "SPR bp", 6),
+            *(Column(name, feature_title(name), 8, priority=4 + i) for i, name in enumerate(self.features)),
+            Column("volume", "VOL", 6, priority=9),
+            Column("spark", "", 8, priority=2, sortable=False),
+            Column("age", "AGE", 5),
+        )  # fmt: skip
+
+    def keys(self) -> list[str]:
+        frame = self.store.frame
+        return list(frame.symbols) if frame is not None else []
+
+    def empty_text(self) -> str:
+        return "no symbols: name some in [feed] symbols of config.toml"
+
+    def message(self) -> str:
+        if self.store.frame is None and self.store.trouble("feed") is None:
+            return "waiting for the first prices…" if self.store.ready else super().message()
+        return super().message()
+
+    def status(self) -> str:
+        frame = self.store.frame
+        if frame is None:
+            return ""
+        now = self.store.now()
+        live = sum(1 for at in frame.quote_at.tolist() if now - at <= self.stale_after_s)
+        return f"{live}/{len(frame.symbols)}"
+
+    def sort_value(self, key: str, column: str) -> float | str:
+        frame = self.store.frame
+        row = self.store.rows.get(key)
+        if frame is None or row is None:
+            return nan
+        if column == "symbol":
+            return key
+        if column in frame.feature_names:
+            return float(frame.features[row, frame.feature_names.index(column)])
+        if column == "change":
+            return self._change(row)
+        if column == "spread":
+            quote = self.store.quote(key)
+            return quote.spread_bp if quote is not None else nan
+        if column == "age":
+            return self._age(row)
+        if column == "volume":
+            return float(frame.day_volume[row])
+        return float(getattr(frame, column)[row])
+
+    def _age(self, row: int) -> float:
+        frame = self.store.frame
+        assert frame is not None
+        newest = max(
+            (at for at in (float(frame.quote_at[row]), float(frame.last_at[row])) if isfinite(at)),
+            default=nan,
+        )
+        return max(0.0, self.store.now() - newest) if isfinite(newest) else nan
+
+    def _change(self, row: int) -> float:
+        frame = self.store.frame
+        assert frame is not None
+        before, last = float(frame.previous_close[row]), float(frame.last[row])
+        if not before > 0:
+            before = float(frame.day_open[row])
+        return (last / before - 1) * 100 if before > 0 else nan
+
+    def row(self, key: str, columns: Sequence[Column]) -> Sequence[Span]:
+        frame = self.store.frame
+        row = self.store.rows[key]
+        assert frame is not None
+        age = self._age(row)
+        stale = not age <= self.stale_after_s
+        # A row is put together anew only if its numbers or the reading of its age changed.
+        stamp = (
+            float(frame.last_at[row]), float(frame.quote_at[row]), float(frame.last[row]),
+            text.age(age), stale, self.store.is_open, len(columns), self.size.width,
+        )  # fmt: skip
+        cached = self._cached.get(key)
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        spans = [self._cell(key, row, column, age, stale) for column in columns]
+        self._cached[key] = (stamp, spans)
+        return spans
+
+    def _cell(self, key: str, row: int, column: Column, age: float, stale: bool) -> Span:
+        frame = self.store.frame
+        assert frame is not None
+        plain = "stale" if stale else ""
+        match column.key:
+            case "symbol":
+                return key, "bold"
+            case "last":
+                return text.price(float(frame.last[row])), plain or "bold"
+            case "change":
+                value = self._change(row)
+                colour = ("muted", "up", "down")[text.sign(round(value, 2) if isfinite(value) else 0)]
+                return text.change(value), plain or colour
+            case "bid" | "ask":
+                return text.price(float(getattr(frame, column.key)[row])), plain
+            case "spread":
+                quote = self.store.quote(key)
+                return text.basis_points(quote.spread_bp if quote else None), plain or "muted"
+            case "volume":
+                return text.compact(float(frame.day_volume[row])), "muted"
+            case "spark":
+                width = next((p.width for p in self._place() if p.column.key == "spark"), 8)
+                return text.spark(frame.sparks[row].tolist(), min(width, 32)), plain or "muted"
+            case "age":
+                return self._age_cell(age, stale)
+        if column.key in frame.feature_names:
+            value = float(frame.features[row, frame.feature_names.index(column.key)])
+            return text.feature(value, column.key), plain
+        return text.NOTHING, "muted"
+
+    def _age_cell(self, age: float, stale: bool) -> Span:
+        if not isfinite(age):
+            return text.NOTHING, "muted"
+        if stale and not self.store.is_open:
+            return text.age(age), "muted"
+        if stale:
+            return ("STALE" if age < 100 and int(age) % 2 == 0 else text.age(age)), "warning bold"
+        return text.age(age), "muted" if age < text.FRESH_S else ""

@@ -1,0 +1,166 @@
+"""The header: mode, market clock, equity and day's gain, trading state, connections with their age."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.strip import Strip
+
+from console.engine.state import ConnectionState, ConnectionView, TradingState
+from console.ui import format as text
+from console.ui.store import Fact, Phase
+from console.ui.widgets.painted import Painted, Span
+
+_MARKS = {
+    ConnectionState.CONNECTED: ("●", "up"),
+    ConnectionState.CONNECTING: ("◐", "warning"),
+    ConnectionState.STALE: ("◌", "warning"),
+    ConnectionState.LOST: ("○", "error"),
+}
+_BADGES = {"DEMO": "demo", "PAPER": "paper"}
+_STATES = {TradingState.ACTIVE: "up", TradingState.REDUCING: "warning", TradingState.HALTED: "alarm"}
+Part = tuple[int, list[Span]]
+"""A piece of the line; pieces of a higher number leave first when it gets narrow."""
+
+
+class Header(Painted):
+    """One line, or two where the portfolio pane has no room."""
+
+    SHOWS: ClassVar[Fact] = (
+        Fact.LINK | Fact.ACCOUNT | Fact.SESSION | Fact.CONNECTIONS | Fact.TRADING | Fact.CLOCK
+        | Fact.POSITIONS
+    )  # fmt: skip
+    DEFAULT_CSS = """
+    Header { dock: top; height: 1; background: $panel; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._drawn: list[list[Span]] = []
+
+    def show(self, facts: Fact) -> None:
+        lines = self._compose_lines()
+        if lines != self._drawn:
+            self._drawn = lines
+            self.refresh()
+
+    def on_resize(self) -> None:
+        self._drawn = self._compose_lines()
+
+    def _compose_lines(self) -> list[list[Span]]:
+        width, height = self.size
+        left = [self._badge(), self._clock(), self._trading()]
+        right = self._connections()
+        if height >= 2:
+            return [_fit(left, right, width), _fit(self._money(folded=True), [], width)]
+        return [_fit([*left[:2], *self._money(folded=False), left[2]], right, width)]
+
+    def _badge(self) -> Part:
+        mode = self.store.mode or "…"
+        return 0, [(f" {mode} ", _BADGES.get(mode, "mark")), (" ", "")]
+
+    def _clock(self) -> Part:
+        store = self.store
+        if store.phase is Phase.CONNECTING:
+            return 1, [("connecting…", "warning")]
+        if store.phase is Phase.FAILED:
+            return 1, [("no engine", "error"), (f": {store.failure}", "warning")]
+        if store.phase is Phase.LOST:
+            gone = text.duration(store.now() - store.phase_since)
+            return 1, [(f"engine lost {gone} ago", "alarm")]
+        session = store.session
+        if session is None:
+            return 1, [("no clock", "warning")]
+        moment = store.market_time()
+        spans: list[Span] = [
+            ("● open " if session.is_open else "○ closed ", "up" if session.is_open else "muted"),
+            (f"{text.clock(moment)} ET", "bold"),
+        ]
+        if not session.is_open:
+            spans.append((f" opens {text.minute(session.next_open)}", "muted"))
+        if session.speed != 1:
+            spans.append((f" {text.speed(session.speed)}", "warning" if not session.speed else "muted"))
+        return 1, spans
+
+    def _money(self, *, folded: bool) -> list[Part]:
+        account = self.store.account
+        if account is None:
+            return [(2, [("equity –", "muted")])]
+        colour = ("muted", "up", "down")[text.sign(account.day_pl)]
+        parts: list[Part] = [
+            (2, [("equity ", "muted"), (text.money(account.equity), "bold")]),
+            (2, [(text.arrow(account.day_pl) + text.signed_money(account.day_pl), colour),
+                 (f" {text.percent(account.day_pl_pct)}", colour)]),
+        ]  # fmt: skip
+        if folded:
+            gross, _ = self.store.exposure()
+            parts += [
+                (3, [("bp ", "muted"), (text.whole_money(account.buying_power), "")]),
+                (4, [("cash ", "muted"), (text.whole_money(account.cash), "")]),
+                (5, [("exp ", "muted"), (text.whole_money(gross), "")]),
+            ]
+        return parts
+
+    def _trading(self) -> Part:
+        store = self.store
+        if store.phase is not Phase.CONNECTED:
+            return 9, []
+        if not store.ready:
+            return 1, [("not ready", "warning")]
+        state = store.trading_state
+        return 1, [(f" {state.value} " if state is TradingState.HALTED else state.value, _STATES[state])]
+
+    def _connections(self) -> list[Part]:
+        store = self.store
+        parts: list[Part] = []
+        for connection in store.connections.values():
+            well = connection.state is ConnectionState.CONNECTED
+            mark, ink = _MARKS[connection.state]
+            note = self._note(connection)
+            parts.append((6 if well else 3, [(connection.name, "muted"), (mark, ink), (note, "muted" if well else ink)]))
+        if store.frame is not None:
+            parts.append((8, [(f"{text.compact(store.frame.rate)}/s", "muted")]))
+        return parts
+
+    def _note(self, connection: ConnectionView) -> str:
+        now = self.store.now()
+        if connection.state is ConnectionState.LOST and connection.retry_at is not None:
+            return f"retry {text.duration(max(0.0, connection.retry_at - now) + 0.999)}"
+        if connection.state is not ConnectionState.CONNECTED:
+            return text.duration(now - connection.since)
+        if connection.latency_ms is not None:
+            return text.milliseconds(connection.latency_ms)
+        return ""
+
+    def render_line(self, y: int) -> Strip:
+        lines = self._drawn or self._compose_lines()
+        return self.strip(lines[y] if y < len(lines) else (), self.size.width, "title")
+
+
+def _fit(left: list[Part], right: list[Part], width: int) -> list[Span]:
+    """Both halves on one line; what matters least leaves until they fit."""
+    left, right = [p for p in left if p[1]], [p for p in right if p[1]]
+
+    def length(parts: list[Part]) -> int:
+        return sum(sum(len(t) for t, _ in spans) + 2 for _, spans in parts)
+
+    while length(left) + length(right) > width:
+        least = max((p for p in (*left, *right)), key=lambda p: p[0], default=None)
+        if least is None or least[0] == 0:
+            break
+        if least in right:
+            right.reverse()
+            right.remove(least)
+            right.reverse()
+        else:
+            left.reverse()
+            left.remove(least)
+            left.reverse()
+    gap = max(0, width - length(left) - length(right))
+    spans: list[Span] = []
+    for _, part in left:
+        spans += [*part, ("  ", "")]
+    spans.append((" " * gap, ""))
+    for _, part in right:
+        spans += [("  ", ""), *part]
+    return spans

@@ -1,0 +1,119 @@
+"""The base of all widgets here: lines of text painted as strips, in inks that the theme gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from console.ui.actions import BY_ID
+from console.ui.store import Fact, Store
+
+if TYPE_CHECKING:
+    from console.ui.app import ConsoleApp
+
+Span = tuple[str, str]
+"""A text and the names of its inks, such as `("▲0.62", "up")` or `("IBM", "accent bold")`."""
+
+
+class Doer:
+    """Carries out actions of the registry: its own `act_…` methods first, then the app's."""
+
+    app: ConsoleApp  # type: ignore[assignment]
+
+    def action_do(self, action_id: str) -> object:
+        method = BY_ID[action_id].method
+        target = getattr(self, method, None) or getattr(self.app, method)
+        result = target()
+        return result
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action != "do":
+            return True
+        return BY_ID[str(parameters[0])].allowed(self.app)
+
+
+class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
+    """A widget that paints its own lines and shows some of the store's facts."""
+
+    SHOWS: ClassVar[Fact] = Fact.NOTHING
+    """The facts after which `show` is called."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"ink--{name}"
+        for name in (
+            "muted", "accent", "up", "down", "warning", "error", "stale", "rule", "volume", "bold",
+            "title", "heading", "selected", "input", "demo", "paper", "alarm", "mark", "under",
+        )
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    Painted { background: $background; color: $foreground; }
+    Painted > .ink--muted { color: $muted; }
+    Painted > .ink--accent { color: $accent; }
+    Painted > .ink--up { color: $up; }
+    Painted > .ink--down { color: $down; }
+    Painted > .ink--warning { color: $warning; }
+    Painted > .ink--error { color: $error; text-style: bold; }
+    Painted > .ink--stale { color: $stale; }
+    Painted > .ink--rule { color: $rule; }
+    Painted > .ink--volume { color: $volume; }
+    Painted > .ink--bold { text-style: bold; }
+    Painted > .ink--under { text-style: underline; }
+    Painted > .ink--title { background: $panel; }
+    Painted > .ink--heading { background: $panel; color: $muted; }
+    Painted > .ink--selected { background: $selection; }
+    Painted > .ink--input { background: $input; }
+    Painted > .ink--mark { background: $accent; color: $badge-text; }
+    Painted > .ink--demo { background: $demo; color: $badge-text; text-style: bold; }
+    Painted > .ink--paper { background: $paper; color: $badge-text; text-style: bold; }
+    Painted > .ink--alarm { background: $error; color: $background; text-style: bold; }
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._inks: dict[tuple[str, str], Style] = {}
+
+    @property
+    def store(self) -> Store:
+        return self.app.store
+
+    def show(self, facts: Fact) -> None:
+        """Take over what changed in the store and ask for a redraw of it."""
+        self.refresh()
+
+    def ink(self, names: str, ground: str = "") -> Style:
+        """The style of these inks on this ground (cached until the theme changes)."""
+        found = self._inks.get((names, ground))
+        if found is None:
+            found = self.rich_style
+            for name in (*ground.split(), *names.split()):
+                found += self.get_component_rich_style(f"ink--{name}", partial=True)
+            self._inks[names, ground] = found
+        return found
+
+    def strip(self, spans: Iterable[Span], width: int, ground: str = "") -> Strip:
+        """One line, cut or padded to `width` cells."""
+        segments = [Segment(text, self.ink(names, ground)) for text, names in spans if text]
+        return Strip(segments).adjust_cell_length(width, self.ink("", ground))
+
+    def notify_style_update(self) -> None:
+        self._inks.clear()
+        super().notify_style_update()
+
+
+def spread(left: list[Span], right: list[Span], width: int) -> list[Span]:
+    """`left` and `right` at the two ends of a line; the right one goes where there is no room."""
+    used = sum(len(text) for text, _ in left)
+    wanted = sum(len(text) for text, _ in right)
+    if used + wanted + 1 > width:
+        return left
+    return [*left, (" " * (width - used - wanted), ""), *right]
+
+
+def app_of(widget: Widget) -> ConsoleApp:
+    """The app, with its type."""
+    return cast("ConsoleApp", widget.app)

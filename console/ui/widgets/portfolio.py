@@ -1,0 +1,71 @@
+"""The portfolio pane: what the account is worth and what it can still do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.strip import Strip
+
+from console.ui import format as text
+from console.ui.store import Fact, Phase
+from console.ui.widgets.painted import Painted, Span, spread
+
+
+class Portfolio(Painted):
+    SHOWS: ClassVar[Fact] = (
+        Fact.ACCOUNT | Fact.POSITIONS | Fact.LINK | Fact.CONNECTIONS | Fact.CLOCK
+    )
+    DEFAULT_CSS = "Portfolio { height: 7; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._drawn: list[list[Span]] = []
+
+    def show(self, facts: Fact) -> None:
+        lines = self._compose_lines()
+        if lines != self._drawn:
+            self._drawn = lines
+            self.refresh()
+
+    def on_resize(self) -> None:
+        self._drawn = self._compose_lines()
+
+    def _compose_lines(self) -> list[list[Span]]:
+        store = self.store
+        width = self.size.width
+        lost = store.trouble("broker") if store.phase is Phase.CONNECTED else None
+        note = ""
+        if store.phase is Phase.LOST:
+            note = f"as of {text.duration(store.now() - store.phase_since)} ago"
+        elif lost is not None:
+            note = f"{lost.name} {lost.state.value} {text.duration(store.now() - lost.since)}"
+        title: list[Span] = [(" PORTFOLIO", "bold")]
+        lines = [spread(title, [(note + " ", "warning")] if note else [], width)]
+        account = store.account
+        if account is None:
+            words = {Phase.CONNECTING: "connecting…", Phase.FAILED: f"no engine: {store.failure}"}
+            return [*lines, [(" " + words.get(store.phase, "no account yet"), "muted")]]
+        plain = "stale" if note else ""
+        gross, net = store.exposure()
+        equity = account.equity
+        day = ("muted", "up", "down")[text.sign(account.day_pl)]
+        used = float(gross / equity) if equity else 0.0
+        rows: list[tuple[str, str, str, list[Span]]] = [
+            ("Equity", text.money(equity), plain or "bold", []),
+            ("Day P&L", text.arrow(account.day_pl) + text.signed_money(account.day_pl), plain or day,
+             [(text.percent(account.day_pl_pct), plain or day)]),
+            ("Cash", text.money(account.cash), plain, []),
+            ("Buying power", text.money(account.buying_power), plain, []),
+            ("Exposure", text.money(gross), plain,
+             [(text.gauge(used / 2, 8), "volume"), (f" {text.share(used * 100, 0)}", "muted")]),
+            ("Net", text.money(net), "muted", []),
+        ]  # fmt: skip
+        for label, value, ink, extra in rows:
+            line: list[Span] = [(f" {label:<13}", "muted"), (f"{value:>14}", ink)]
+            lines.append([*line, ("  ", ""), *extra] if extra else line)
+        return lines
+
+    def render_line(self, y: int) -> Strip:
+        lines = self._drawn or self._compose_lines()
+        spans = lines[y] if y < len(lines) else []
+        return self.strip(spans, self.size.width, "title" if y == 0 else "")
