@@ -1,1 +1,1 @@
-"""The console's own health over HTTP."""
+"""What a supervisor sees: /health, /ready, /live and /metrics, and the state behind them."""

@@ -1,0 +1,68 @@
+"""Figures for Prometheus, read afresh at every scrape. No amounts, no account numbers, no keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One scrape's figures. Each name gets the prefix `console_`; counters only ever grow."""
+
+    gauges: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, float] = field(default_factory=dict)
+    labelled: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    """By (gauge, label name): a value for each value of the label."""
+
+
+HELP = {
+    "up": "1 while the console runs",
+    "ready": "1 when orders could be placed",
+    "healthy": "1 when every check is well",
+    "uptime_seconds": "seconds since the start",
+    "starts": "starts on this state directory, this one counted",
+    "orders_open": "orders that are not final",
+    "orders_in_doubt": "orders whose outcome at the broker is unknown",
+    "positions": "positions held",
+    "trading_state": "1 for the trading state that holds",
+    "service_up": "1 for each service that says it is healthy",
+    "connection_up": "1 for each connection that stands",
+    "feed_received": "market-data messages received",
+    "feed_gaps": "market-data messages missed",
+    "feed_malformed": "market-data messages that could not be read",
+}
+
+
+class Metrics:
+    """Renders what `read` answers in Prometheus' text form."""
+
+    def __init__(self, read: Callable[[], Figures]) -> None:
+        self._read = read
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self._read()
+        for name, value in figures.gauges.items():
+            yield GaugeMetricFamily(f"console_{name}", HELP.get(name, name), value=value)
+        for name, value in figures.counters.items():
+            yield CounterMetricFamily(f"console_{name}", HELP.get(name, name), value=value)
+        for (name, label), values in figures.labelled.items():
+            family = GaugeMetricFamily(f"console_{name}", HELP.get(name, name), labels=[label])
+            for key, value in values.items():
+                family.add_metric([key], value)
+            yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: what there is, is only known at a scrape."""
+        return iter(())
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

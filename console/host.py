@@ -1,0 +1,372 @@
+"""One process with everything in it: exchange, services, feed, engine and health, in order.
+
+`Host` runs in an event loop: the process's own when headless, that of a `HostThread` beside the
+face. What was started is stopped in reverse; a start that fails halfway stops what it had started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from console.config import ConfigError, Mode
+from console.engine.runtime import RuntimeInfo
+from console.exits import FAILED, ExitError
+from console.health.checks import Checks, Finding, HealthRecord, Status
+from console.health.metrics import Metrics
+from console.health.server import HealthServer
+from console.health.watch import engine_metrics, figures, watch_engine
+from console.runtime import StateDir, exchange_dir
+from console.services import (
+    EmbeddedReplay,
+    SupervisedService,
+    exchange_settings,
+    execution_engine_settings,
+    market_data_settings,
+    quietly,
+    risk_manager_settings,
+)
+
+if TYPE_CHECKING:
+    from console.config import ConfigWatcher, Overrides, Reloaded, ReloadRefused, Settings
+    from console.engine.engine import Engine
+    from console.engine.link import Link, LocalLink
+    from console.engine.state import ServiceView
+    from console.logs import Logs
+    from signal_bridge import FeedReceiver
+
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """Starts and stops everything. `start` and `stop` run in the same loop; `engine` lives in it.
+
+    With `overrides` the config files are watched from the start on (`console.config.reload`).
+    """
+
+    def __init__(
+        self, settings: Settings, *, overrides: Overrides | None = None, logs: Logs | None = None
+    ) -> None:
+        self.settings = settings
+        self.ports: dict[str, int] = {}
+        self.services: dict[str, SupervisedService] = {}
+        self.record = HealthRecord(settings.state_dir / "health" / "console.json", "console")
+        self.checks = Checks(
+            "console", ready=self._ready, metrics=self._metrics, record=self.record
+        )
+        self._overrides = overrides
+        self._logs = logs
+        self._state_dir: StateDir | None = None
+        self._accounts: StateDir | None = None
+        self._health: HealthServer | None = None
+        self._feed: FeedReceiver | None = None
+        self._engine: Engine | None = None
+        self._watcher: ConfigWatcher | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started_at = datetime.now(UTC)
+        self._stopping = False
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises `ExitError` before it is there."""
+        if self._engine is None:
+            raise ExitError("the engine has not been started", FAILED)
+        return self._engine
+
+    def link(self) -> LocalLink:
+        """A link to the engine for any thread of this process."""
+        from console.engine.link import LocalLink
+
+        assert self._loop is not None
+        return LocalLink(self.engine, self._loop)
+
+    async def start(self) -> None:
+        """Start everything, the health server first so that a supervisor can watch the rest.
+
+        Raises `ExitError` or `ConfigError`, after having stopped what had been started.
+        """
+        self._loop = asyncio.get_running_loop()
+        begun = time.monotonic()
+        try:
+            await self._start()
+        except BaseException as error:
+            await self.stop(f"start failed: {error}")
+            raise
+        log.info(
+            "started in %.2f s",
+            time.monotonic() - begun,
+            extra={"fields": {"mode": self.settings.mode.value, "ports": self.ports}},
+        )
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._state_dir = StateDir.take(settings.state_dir)
+        self.record.started()
+        for warning in settings.warnings:
+            log.warning(warning)
+
+        self._health = HealthServer(
+            self.checks,
+            settings.bus.bind,
+            settings.ports.health,
+            metrics=Metrics(lambda: figures(self.checks, self._engine, self.record)),
+        )
+        await self._health.start()
+        self.ports["health"] = self._health.port
+
+        replay = None
+        if settings.mode is Mode.DEMO:
+            self._accounts = StateDir.take(exchange_dir(settings.state_dir))
+            exchange = await self._serve(
+                "paper-exchange", exchange_settings(settings, settings.state_dir)
+            )
+            replay = EmbeddedReplay(exchange)
+        endpoint = settings.endpoint(self.ports.get("exchange"))
+        await self._serve("market-data", market_data_settings(settings, endpoint))
+        await self._start_engine(endpoint, replay)
+        commands, events = self.ports["commands"], self.ports["events"]
+        await asyncio.gather(
+            self._serve(
+                "execution-engine",
+                execution_engine_settings(settings, commands=commands, market=self.ports["market"]),
+            ),
+            self._serve(
+                "risk-manager", risk_manager_settings(settings, commands=commands, events=events)
+            ),
+        )
+        self._write_runtime()
+        self._watch_settings()
+
+    async def _serve(self, name: str, values: dict[str, Any]) -> SupervisedService:
+        service = SupervisedService(name, values, self._service_changed)
+        self.services[name] = service
+        await service.start()
+        self.ports |= service.ports
+        self.checks.add(name, functools.partial(_service_finding, service))
+        return service
+
+    async def _start_engine(self, endpoint: Any, replay: EmbeddedReplay | None) -> None:
+        from console.broker.session import BrokerSession
+        from console.broker.streams import TradeUpdates
+        from console.engine.engine import Engine
+        from signal_bridge import FeedReceiver
+
+        settings = self.settings
+        feed = FeedReceiver(
+            f"tcp://127.0.0.1:{self.ports['market']}",
+            list(settings.feed.symbols),
+            features=list(settings.feed.features),
+            history=settings.feed.history,
+            high_water_mark=settings.bus.high_water_mark,
+            stale_after_s=settings.bus.stale_after_s,
+        )
+        feed.start()
+        self._feed = feed
+        engine = Engine(
+            settings,
+            session=BrokerSession(endpoint),
+            updates=functools.partial(TradeUpdates, endpoint),
+            feed=feed,
+            state_dir=settings.state_dir,
+            replay=replay,
+        )
+        self._engine = engine
+        watch_engine(self.checks, engine)
+        await engine.start()
+        self.ports |= engine.ports
+        for service in self.services.values():
+            engine.set_service(service.view)
+        # Status and orders can come in from here on; the later ports follow.
+        self._write_runtime()
+
+    def _write_runtime(self) -> None:
+        settings = self.settings
+        RuntimeInfo(
+            pid=os.getpid(),
+            mode=settings.mode.value,
+            started_at=self._started_at,
+            ports=self.ports,
+            bind=settings.bus.bind,
+            symbols=settings.feed.symbols,
+            features=settings.feed.features,
+            history=settings.feed.history,
+            high_water_mark=settings.bus.high_water_mark,
+            stale_after_s=settings.bus.stale_after_s,
+        ).write(settings.state_dir)
+
+    def _watch_settings(self) -> None:
+        if self._overrides is None:
+            return
+        from console.config import ConfigWatcher
+
+        self._watcher = ConfigWatcher(self.settings, self._overrides, self._settings_changed)
+        self._watcher.start()
+
+    def _settings_changed(self, change: Reloaded | ReloadRefused) -> None:
+        from console.config import Reloaded
+
+        if not isinstance(change, Reloaded):
+            log.warning(change.reason)
+            return
+        self.settings = change.settings
+        log.info(
+            "settings changed",
+            extra={"fields": {"changed": change.changed, "at_next_start": change.waiting}},
+        )
+        if self._logs is not None:
+            self._logs.set_level(change.settings.log.level)
+
+    def _service_changed(self, view: ServiceView) -> None:
+        if self._engine is not None and not self._stopping:
+            self._engine.set_service(view)
+
+    def _ready(self) -> tuple[bool, str]:
+        if self._stopping:
+            return False, "stopping"
+        if self._engine is None:
+            return False, "starting"
+        view = self._engine.view()
+        if not view.ready:
+            return False, "reconciling with the broker"
+        if view.trading_state == "HALTED":
+            return False, f"HALTED: {view.trading_reason}".rstrip(": ")
+        return True, ""
+
+    def _metrics(self) -> dict[str, str]:
+        metrics = {"mode": self.settings.mode.value}
+        return metrics if self._engine is None else metrics | engine_metrics(self._engine)
+
+    async def stop(self, reason: str) -> None:
+        """Stop everything in reverse, within `engine.drain_timeout_s`. Idempotent."""
+        if self._stopping:
+            return
+        self._stopping = True
+        deadline = time.monotonic() + self.settings.engine.drain_timeout_s
+
+        def left() -> float:
+            return max(0.1, deadline - time.monotonic())
+
+        def ended(name: str) -> Any:
+            service = self.services.get(name)
+            return quietly(service.stop(left()), name) if service else asyncio.sleep(0)
+
+        if self._watcher is not None:
+            await quietly(self._watcher.stop(), "the watch on the settings")
+        await asyncio.gather(ended("execution-engine"), ended("risk-manager"))
+        if self._engine is not None:
+            await quietly(asyncio.wait_for(self._engine.stop(reason), left()), "the engine")
+        if self._feed is not None:
+            await quietly(asyncio.to_thread(self._feed.stop, min(2.0, left())), "the feed")
+        await ended("market-data")
+        await ended("paper-exchange")
+        if self._accounts is not None:
+            self._accounts.release()
+        if self._health is not None:
+            await quietly(self._health.stop(), "the health server")
+        if self._state_dir is not None:
+            RuntimeInfo.remove(self.settings.state_dir)
+            self.record.stopped(reason)
+            self._state_dir.release()
+
+
+def _service_finding(service: SupervisedService) -> Finding:
+    match service.view.status:
+        case "healthy" | "starting":
+            return Finding(Status.HEALTHY)
+        case status:
+            return Finding(Status.DEGRADED, f"{status} {service.view.message}".strip())
+
+
+class HostThread:
+    """A `Host` on a thread and a loop of its own, for the face.
+
+    `load` reads the settings there: pydantic and the rest are imported after the first paint.
+    """
+
+    def __init__(self, load: Callable[[], Settings], *, overrides: Overrides | None = None) -> None:
+        self.link: Future[Link] = Future()
+        """Resolves when the engine can be asked, or to why it can't."""
+        self._load = load
+        self._overrides = overrides
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._reason = "the console was closed"
+        self._asked_to_stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="host", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, reason: str = "the console was closed", timeout_s: float = 6.0) -> bool:
+        """Ask it to stop and join the thread. False where it did not end in time."""
+        self._reason = reason
+        self._asked_to_stop.set()
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            if not self.link.done():
+                self.link.set_exception(error)
+            else:
+                log.exception("the host ended")
+
+    async def _main(self) -> None:
+        from console.logs import start_logs
+
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._asked_to_stop.is_set():
+            return
+        settings = self._load()
+        logs = start_logs(
+            level=settings.log.level,
+            style=settings.log.format,
+            state_dir=_writable(settings),
+            stderr=False,
+            secrets=secrets_of(settings),
+        )
+        host = Host(settings, overrides=self._overrides, logs=logs)
+        starting = asyncio.create_task(host.start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        await starting
+        self.link.set_result(host.link())
+        await stopping
+        await host.stop(self._reason)
+        logs.stop()
+
+
+def secrets_of(settings: Settings) -> tuple[str, ...]:
+    """What must never be logged."""
+    return (settings.secret_key.get_secret_value(), settings.key_id.get_secret_value())
+
+
+def _writable(settings: Settings) -> Path:
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"state directory {settings.state_dir}",
+            f"can't be made: {error.strerror}",
+            "name a writable folder with --state-dir",
+        ) from None
+    return settings.state_dir
