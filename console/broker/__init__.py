@@ -5,13 +5,13 @@ Two layers, and nothing of alpaca-py shows through either:
 - `AlpacaPaperTrading` is the client for a person or a script: named arguments in, `Decimal`
   dataclasses out, every order validated before it leaves.
 - `BrokerSession` (`console.broker.session`) is what the engine works with: one blocking call for
-  each request of the broker's API, answered by the parsed JSON itself. Whole numbers arrive as `int`,
-  all others as `Decimal` or as the text that the broker sent; nothing passes through a float. Any
-  thread may call it: each gets its own connection.
+  each request of the broker's API, answered by the parsed JSON itself. Whole numbers arrive as
+  `int`, all others as `Decimal` or as the text that the broker sent; nothing passes through a
+  float. Any thread may call it: each gets its own connection.
 
-      session = BrokerSession(settings.endpoint)         # no network yet, alpaca-py not yet imported
-      account = session.account()                        # the first call imports alpaca-py (~1 s)
-      order = session.submit_order({"client_order_id": …, "symbol": "IBM", "qty": "10", …})
+      session = BrokerSession(settings.endpoint)         # no network yet, alpaca-py not yet
+      imported account = session.account()                        # the first call imports alpaca-py
+      (~1 s) order = session.submit_order({"client_order_id": …, "symbol": "IBM", "qty": "10", …})
 
   submit_order replace_order cancel_order cancel_all_orders close_position close_all_positions
   order order_by_client_id orders · account positions position activities portfolio_history
@@ -21,8 +21,8 @@ Two layers, and nothing of alpaca-py shows through either:
   the owner's event loop, raw messages to a callback, state changes to another.
 
 Every failure is a `BrokerError` (`console.broker.errors` draws the tree). The two that matter most:
-`BrokerRefused` means that the broker said no, and nothing happened; `OutcomeUnknown` that the request
-may have reached it, and only a look-up can tell. Nothing but reads is ever sent twice.
+`BrokerRefused` means that the broker said no, and nothing happened; `OutcomeUnknown` that the
+request may have reached it, and only a look-up can tell. Nothing but reads is ever sent twice.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ _HOMES = {
 } | {
     name: home
     for home, names in {
-        "models": "BarInfo OrderInfo OrderType PortfolioMetrics PositionInfo QuoteInfo RiskMetrics TimeFrame",
+        "models": "BarInfo OrderInfo OrderType PortfolioMetrics PositionInfo QuoteInfo RiskMetrics "
+        "TimeFrame",
         "errors": "BrokerAuthError BrokerError BrokerNotFound BrokerRateLimited BrokerRefused "
         "BrokerUnavailable DuplicateOrderId OutcomeUnknown",
     }.items()

@@ -6,10 +6,11 @@
     │   ├── BrokerNotFound       404: no such order, position or asset
     │   └── BrokerAuthError      401, or 403 without a code: keys wrong; fatal, never retried
     ├── BrokerRateLimited    too many requests: nothing happened, `retry_after_s` says when to go on
-    ├── BrokerUnavailable    no answer, and nothing was changed at the broker: the connection was never
-    │   │                    made, or the request only read
+    ├── BrokerUnavailable    no answer, and nothing was changed at the broker: the connection was
+    never │   │                    made, or the request only read
     │   └── CircuitOpen          reads rest after repeated failures; nothing was sent
-    └── OutcomeUnknown       a request that changes something may have arrived: time-out, 5xx, cut or
+    └── OutcomeUnknown       a request that changes something may have arrived: time-out, 5xx, cut
+    or
                              unreadable answer; look it up before anything else
 
 Each carries the HTTP status and the broker's code where there were any, a message for people and
@@ -79,7 +80,10 @@ class BrokerAuthError(BrokerRefused):
 
 
 class BrokerRateLimited(BrokerError):
-    """Too many requests, said by the broker (429) or by our own budget (`status` None). Nothing happened."""
+    """Too many requests, says the broker (429) or our own budget (`status` None).
+
+    Nothing happened.
+    """
 
     default_remedy = "the same request may be sent again after the reset"
 
@@ -97,9 +101,11 @@ class BrokerRateLimited(BrokerError):
 
 
 class BrokerUnavailable(BrokerError):
-    """No answer, and nothing changed at the broker: it was not reached, or was only asked to read."""
+    """No answer, and nothing changed: the broker was not reached, or was only asked to read."""
 
-    default_remedy = "check the network and broker.base_url; reads go on by themselves once it answers"
+    default_remedy = (
+        "check the network and broker.base_url; reads go on by themselves once it answers"
+    )
 
 
 class CircuitOpen(BrokerUnavailable):
@@ -109,4 +115,6 @@ class CircuitOpen(BrokerUnavailable):
 class OutcomeUnknown(BrokerError):
     """The request may have been carried out. Only a look-up by client_order_id can tell."""
 
-    default_remedy = "look the order up by its client_order_id before sending anything for this symbol"
+    default_remedy = (
+        "look the order up by its client_order_id before sending anything for this symbol"
+    )
