@@ -140,6 +140,17 @@ class GetOrder(Command, tag="GetOrder", frozen=True, kw_only=True):
     order_id: str
 
 
+class ControlReplay(Command, tag="ControlReplay", frozen=True, kw_only=True):
+    """Play the demo's recording otherwise: pause it, change its speed, step it by market seconds.
+
+    What is None stays. Refused where no recording plays.
+    """
+
+    paused: bool | None = None
+    speed: Decimal | None = None
+    step_s: float | None = None
+
+
 AnyCommand = (
     SubmitOrder
     | ReplaceOrder
@@ -152,6 +163,7 @@ AnyCommand = (
     | Reconcile
     | GetState
     | GetOrder
+    | ControlReplay
 )
 
 

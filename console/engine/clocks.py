@@ -1,0 +1,162 @@
+"""Three clocks that are never mixed: monotonic for ages, the market's for sessions, wall for logs.
+
+`Clocks` hands out the machine's two so that a test can hold them; `MarketClock` estimates the
+broker's from its answers to `/v2/clock`, with its speed (the demo's days pass faster than ours).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from console.engine.state import SessionView
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The machine's clocks: `monotonic()` in seconds, `wall_ns()` in ns since the epoch."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall_ns: Callable[[], int] = time.time_ns
+
+
+SYSTEM_CLOCKS = Clocks()
+
+
+class ReplayStatus(Struct, frozen=True, kw_only=True):
+    """How the demo's recording plays: `speed` in market seconds a second, kept while paused."""
+
+    market_time: datetime
+    speed: float
+    paused: bool
+    is_open: bool
+
+
+class ReplayControl(Protocol):
+    """Plays the embedded exchange's recording. Its calls block: they are made on a thread."""
+
+    def control(
+        self,
+        *,
+        paused: bool | None = None,
+        speed: float | None = None,
+        step_s: float | None = None,
+    ) -> ReplayStatus:
+        """Change what isn't None, if anything, and answer how it plays now."""
+        ...
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time in UTC, cut to microseconds. Raises ValueError."""
+    head, dot, tail = text.replace("Z", "+00:00").partition(".")
+    if dot:
+        digits = len(tail) - len(tail.lstrip("0123456789"))
+        head = f"{head}.{tail[: min(digits, 6)].ljust(6, '0')}{tail[digits:]}"
+    moment = datetime.fromisoformat(head)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r}: a time without an offset")
+    return moment.astimezone(UTC)
+
+
+class MarketClock:
+    """The market's time, estimated from the broker's answers.
+
+    `speed` is fixed where it is known (Alpaca: 1; the demo: told by its replay control); else it is
+    estimated from successive answers while the session stays the same one.
+    """
+
+    SPEED_KEPT = 0.05
+    """A measured speed within this part of the current one is measuring noise."""
+
+    def __init__(self, speed: float = 1.0, *, estimate: bool = False) -> None:
+        self.speed = speed
+        self._estimate = estimate
+        self._time: datetime | None = None
+        self._as_of = 0.0
+        self._anchor: tuple[datetime, float] | None = None
+        self._is_open = False
+        self._next_open: datetime | None = None
+        self._next_close: datetime | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the broker has answered at all."""
+        return self._time is not None
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    def observe(self, answer: dict[str, Any], sent_at: float, received_at: float) -> None:
+        """Take in one answer of `/v2/clock`, asked and received at these monotonic seconds.
+
+        Raises:
+            KeyError, ValueError: the answer has no times where they belong.
+        """
+        moment = parse_time(answer["timestamp"])
+        next_open, next_close = parse_time(answer["next_open"]), parse_time(answer["next_close"])
+        at = (sent_at + received_at) / 2
+        same_session = (next_open, next_close) == (self._next_open, self._next_close)
+        if not same_session:
+            self._anchor = None
+        if self._estimate and self._anchor is not None and at - self._anchor[1] >= 0.5:
+            measured = (moment - self._anchor[0]).total_seconds() / (at - self._anchor[1])
+            if abs(measured - self.speed) > self.SPEED_KEPT * max(self.speed, 1.0):
+                self.speed = max(0.0, round(measured, 1))
+                self._anchor = None
+        if self._anchor is None:
+            self._anchor = (moment, at)
+        self._time, self._as_of = moment, at
+        self._is_open = bool(answer["is_open"])
+        self._next_open, self._next_close = next_open, next_close
+
+    def set_speed(self, speed: float, now: float) -> None:
+        """The speed is known to be this from monotonic second `now` on (0: paused)."""
+        if speed != self.speed:
+            if self._time is not None:
+                self._time, self._as_of = self.now(now), now
+            self.speed = speed
+            self._anchor = None
+
+    def jump(self, market_time: datetime, now: float) -> None:
+        """The market's clock is known to stand at `market_time` at monotonic second `now`."""
+        self._time, self._as_of = market_time, now
+        self._anchor = None
+
+    def now(self, monotonic: float) -> datetime:
+        """Market time at a monotonic second. Raises ValueError before the first answer."""
+        if self._time is None:
+            raise ValueError("the broker's clock is not known yet; ask /v2/clock first")
+        return self._time + timedelta(seconds=(monotonic - self._as_of) * self.speed)
+
+    def is_open_at(self, monotonic: float) -> bool:
+        """Whether the regular session runs at a monotonic second, by the hours last told."""
+        if self._time is None or self._next_open is None or self._next_close is None:
+            return False
+        now = self.now(monotonic)
+        if self._is_open:
+            return now < self._next_close
+        return self._next_open <= now < self._next_close and self._next_open < self._next_close
+
+    def age_of(self, moment: datetime, monotonic: float) -> float:
+        """How many monotonic seconds ago `moment` of market time was; never negative."""
+        market_age = (self.now(monotonic) - moment).total_seconds()
+        return max(0.0, market_age / self.speed if self.speed > 0 else market_age)
+
+    def view(self) -> SessionView | None:
+        """The session as the face shows it; None before the first answer."""
+        if self._time is None or self._next_open is None or self._next_close is None:
+            return None
+        return SessionView(
+            market_time=self._time,
+            as_of=self._as_of,
+            speed=self.speed,
+            is_open=self._is_open,
+            next_open=self._next_open,
+            next_close=self._next_close,
+        )

@@ -1,0 +1,499 @@
+"""The desk carries out what is asked about orders: place, replace, cancel, close, settle."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from console.broker.errors import BrokerError, BrokerNotFound, OutcomeUnknown
+from console.engine.books import Books, SentAt
+from console.engine.clocks import Clocks, MarketClock
+from console.engine.commands import (
+    Ack,
+    CancelAll,
+    CancelOrder,
+    ClosePosition,
+    Command,
+    Outcome,
+    ReplaceOrder,
+    SettleOrder,
+    SubmitOrder,
+)
+from console.engine.execution import BrokerThread, Execution, Priority
+from console.engine.feed import Feed
+from console.engine.orders import SETTLEMENTS, in_words, moved
+from console.engine.risk import Gatekeeper, refused
+from console.engine.sizing import level_price, malformed, reference_price, shares_of
+from console.engine.state import (
+    OrderState,
+    OrderType,
+    OrderView,
+    PositionView,
+    Refusal,
+    RiskReport,
+    Side,
+    TimeInForce,
+)
+
+if TYPE_CHECKING:
+    from console.broker.session import BrokerSession
+
+CANCEL_TIMEOUT_S = 5.0
+ASSETS_KEPT = 5_000
+_OUTCOMES = {
+    OrderState.REJECTED: Outcome.REFUSED,
+    OrderState.REFUSED: Outcome.REFUSED,
+    OrderState.UNKNOWN: Outcome.UNKNOWN,
+    OrderState.SENDING: Outcome.UNKNOWN,
+}
+
+
+def _orders(count: int) -> str:
+    return f"{count} order{'' if count == 1 else 's'}"
+
+
+def new_client_order_id() -> str:
+    return f"tc-{uuid.uuid4().hex}"
+
+
+class Desk:
+    """See the module. `blocked()` says why no order may be placed at all right now, if so."""
+
+    def __init__(
+        self,
+        books: Books,
+        execution: Execution,
+        gatekeeper: Gatekeeper,
+        feed: Feed,
+        session: BrokerSession,
+        reads: BrokerThread,
+        clocks: Clocks,
+        market: MarketClock,
+        *,
+        blocked: Callable[[], str | None],
+        compare: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._books = books
+        self._execution = execution
+        self._gatekeeper = gatekeeper
+        self._feed = feed
+        self._session = session
+        self._reads = reads
+        self._clocks = clocks
+        self._market = market
+        self._blocked = blocked
+        self._compare = compare
+        self._assets: dict[str, str | None] = {}
+
+    # -- placing -----------------------------------------------------------------------------
+
+    async def submit(self, command: SubmitOrder) -> Ack:
+        """Size it, check it, send it; with `preview` only the first two."""
+        if not command.preview and (earlier := self._books.sent_by(command.id)) is not None:
+            return self._about(command, earlier)
+        problem = malformed(command)
+        if problem is None and not command.preview and (reason := self._blocked()) is not None:
+            problem = refused("ready", "ready", "not ready", reason, "wait, or see `status`")
+        if problem is None:
+            problem = await self._unknown_symbol(command.symbol)
+        if problem is not None:
+            return self._refusal(command, problem)
+        await self._feed.ensure_quote(command.symbol)
+        return await self._checked(command)
+
+    async def _checked(self, command: SubmitOrder) -> Ack:
+        touch = self._gatekeeper.touch(command.symbol)
+        price = reference_price(command, touch)
+        account = self._books.account
+        shares = shares_of(
+            command,
+            price,
+            self._books.held_qty(command.symbol),
+            None if account is None else account.equity,
+        )
+        if isinstance(shares, RiskReport):
+            return self._refusal(command, shares)
+        try:
+            profit = level_price(command.take_profit, price)
+            loss = level_price(command.stop_loss, price)
+        except ValueError as error:
+            return self._refusal(
+                command, refused("levels", "a price", "none", str(error), "give prices")
+            )
+        client_order_id = command.client_order_id or new_client_order_id()
+        if not command.preview and self._books.find(client_order_id) is not None:
+            return self._refusal(
+                command,
+                refused(
+                    "client_order_id", "unused", client_order_id,
+                    f"{client_order_id} was used before", "leave it out: the engine makes one",
+                ),
+            )  # fmt: skip
+        order = self._intent(command, client_order_id, shares)
+        report = self._check(
+            order,
+            reduce_only=command.reduce_only,
+            take_profit=profit,
+            stop_loss=loss,
+            record=not command.preview,
+        )
+        if command.preview or not report.allowed:
+            if not command.preview:
+                order = self._record_refusal(order, report)
+            return self._refusal(command, report, None if command.preview else order)
+        sent = await self._execution.submit(
+            order,
+            sent_at=self._sent_at(order.symbol, report.price or price),
+            command_id=command.id,
+            take_profit=profit,
+            stop_loss=loss,
+        )
+        return self._about(command, sent, report)
+
+    def _intent(self, command: SubmitOrder, client_order_id: str, shares: Decimal) -> OrderView:
+        now = self._books.now()
+        return OrderView(
+            client_order_id=client_order_id,
+            symbol=command.symbol,
+            side=command.side,
+            order_type=command.order_type,
+            time_in_force=command.time_in_force,
+            order_class=command.order_class,
+            qty=shares,
+            limit_price=command.limit_price,
+            stop_price=command.stop_price,
+            trail_price=command.trail_price,
+            trail_percent=command.trail_percent,
+            extended_hours=command.extended_hours,
+            state=OrderState.INTENT,
+            source=command.source,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _check(self, order: OrderView, **options: Any) -> RiskReport:
+        now = self._clocks.monotonic()
+        self._gatekeeper.session_changed(is_open=self._market.is_open_at(now))
+        return self._gatekeeper.check(order, now=now, **options)
+
+    def _sent_at(self, symbol: str, price: Decimal | None) -> SentAt:
+        bid, ask = self._gatekeeper.touch(symbol) or (None, None)
+        return SentAt(price, bid, ask)
+
+    def _record_refusal(self, order: OrderView, report: RiskReport) -> OrderView:
+        reason = "; ".join(refusal.message for refusal in report.refusals)
+        after = moved(order, OrderState.REFUSED, at=self._books.now(), reason=reason)
+        self._books.record(after, f"refused: {reason}")
+        return after
+
+    async def know(self, symbols: tuple[str, ...]) -> None:
+        """Ask for these symbols' assets before an order needs them."""
+        for symbol in symbols:
+            await self._unknown_symbol(symbol)
+
+    async def _unknown_symbol(self, symbol: str) -> RiskReport | None:
+        """Why the broker doesn't trade it; asked once a symbol. No answer is no reason."""
+        if symbol not in self._assets:
+            try:
+                asset = await self._reads.run(lambda: self._session.asset(symbol), Priority.LOOK_UP)
+            except BrokerNotFound:
+                problem: str | None = f"the broker knows no {symbol}"
+            except BrokerError:
+                return None
+            else:
+                problem = None if asset.get("tradable", True) else f"{symbol} can't be traded"
+            if len(self._assets) >= ASSETS_KEPT:
+                self._assets.clear()
+            self._assets[symbol] = problem
+        problem = self._assets[symbol]
+        if problem is None:
+            return None
+        return refused(
+            "symbol", "a symbol of the broker's", symbol, problem, "look for a typing error"
+        )
+
+    async def close_for_flatten(self, position: PositionView) -> OrderView:
+        """The kill switch's own order: no check keeps it, but the journal has it before it goes."""
+        now = self._books.now()
+        order = OrderView(
+            client_order_id=new_client_order_id(),
+            symbol=position.symbol,
+            side=Side.SELL if position.qty > 0 else Side.BUY,
+            order_type=OrderType.MARKET,
+            time_in_force=TimeInForce.DAY,
+            qty=abs(position.qty),
+            state=OrderState.INTENT,
+            source="flatten",
+            created_at=now,
+            updated_at=now,
+        )
+        return await self._execution.submit(
+            order, sent_at=self._sent_at(order.symbol, None), command_id=None
+        )
+
+    # -- replacing ---------------------------------------------------------------------------
+
+    async def replace(self, command: ReplaceOrder) -> Ack:
+        """Check the order as it shall be, then ask the broker to make it so."""
+        if (earlier := self._books.sent_by(command.id)) is not None:
+            return self._about(command, earlier)
+        old = self._books.find(command.client_order_id)
+        if old is None or old.state.is_final or old.id is None:
+            return self._not_open(command, command.client_order_id, old)
+        if (reason := self._blocked()) is not None:
+            return self._refusal(command, refused("ready", "ready", "not ready", reason))
+        await self._feed.ensure_quote(old.symbol)
+        trail = {"trail_percent" if old.trail_percent is not None else "trail_price": command.trail}
+        wanted = {
+            name: value
+            for name, value in (
+                ("qty", command.qty),
+                ("limit_price", command.limit_price),
+                ("stop_price", command.stop_price),
+                ("time_in_force", command.time_in_force),
+                *trail.items(),
+            )
+            if value is not None
+        }
+        now = self._books.now()
+        new = replace(
+            old,
+            client_order_id=new_client_order_id(),
+            id=None,
+            state=OrderState.INTENT,
+            filled_qty=Decimal(0),
+            filled_avg_price=None,
+            replaces=old.client_order_id,
+            replaced_by=None,
+            source=command.source,
+            reason="",
+            created_at=now,
+            updated_at=now,
+            **wanted,
+        )
+        report = self._check_instead(old, new)
+        if not report.allowed:
+            return self._refusal(command, report, self._record_refusal(new, report))
+        changes = {
+            "trail" if name.startswith("trail") else name: (
+                value.value if isinstance(value, TimeInForce) else f"{value:f}"
+            )
+            for name, value in wanted.items()
+        }
+        sent = await self._execution.replace(
+            old,
+            new,
+            changes,
+            sent_at=self._sent_at(new.symbol, report.price),
+            command_id=command.id,
+        )
+        return self._about(command, sent, report)
+
+    def _check_instead(self, old: OrderView, new: OrderView) -> RiskReport:
+        """The new order must pass as if the old one weren't there; till it is gone both reserve."""
+        price = self._books.sent_at(old.client_order_id).price
+        remaining = new if new.qty is None else replace(new, qty=new.qty - old.filled_qty)
+        if remaining.qty is not None and remaining.qty <= 0:
+            return refused(
+                "quantity", f"> {old.filled_qty}", str(new.qty),
+                f"{old.filled_qty} are filled already", "give a larger quantity, or cancel",
+            )  # fmt: skip
+        self._gatekeeper.order_changed(replace(old, state=OrderState.REPLACED), price)
+        try:
+            return self._check(remaining)
+        finally:
+            self._gatekeeper.order_changed(old, price)
+
+    # -- canceling and closing ---------------------------------------------------------------
+
+    async def cancel(self, command: CancelOrder) -> Ack:
+        """Ask for a cancellation; accepted means that the broker took the wish."""
+        order = self._books.find(command.client_order_id)
+        if order is None or order.state.is_final:
+            return self._not_open(command, command.client_order_id, order)
+        return await self._cancel_one(command, order)
+
+    async def _cancel_one(self, command: Command, order: OrderView) -> Ack:
+        try:
+            await self._execution.cancel(order)
+        except OutcomeUnknown as error:
+            return Ack(id=command.id, outcome=Outcome.UNKNOWN, message=str(error), order=order)
+        except BrokerError as error:
+            current = self._books.find(order.client_order_id) or order
+            report = refused("broker", "cancelable", current.state.value, str(error), error.remedy)
+            return self._refusal(command, report, current)
+        current = self._books.find(order.client_order_id) or order
+        return Ack(
+            id=command.id, outcome=Outcome.ACCEPTED, message="cancel asked for", order=current
+        )
+
+    async def cancel_all(self, command: CancelAll) -> Ack:
+        """Cancel what is open, all or of one symbol."""
+        wanted = [
+            order
+            for order in self._books.open_orders()
+            if command.symbol in (None, order.symbol) and order.id is not None
+        ]
+        if command.symbol is not None:
+            acks = [await self._cancel_one(command, order) for order in wanted]
+            failed = [ack for ack in acks if ack.outcome is not Outcome.ACCEPTED]
+            if failed:
+                return failed[0]
+        else:
+            try:
+                answers = await self._execution.cancel_all()
+            except OutcomeUnknown as error:
+                return Ack(id=command.id, outcome=Outcome.UNKNOWN, message=str(error))
+            except BrokerError as error:
+                report = refused("broker", "reachable", "no", str(error), error.remedy)
+                return self._refusal(command, report)
+            count = len(answers)
+            return Ack(
+                id=command.id,
+                outcome=Outcome.ACCEPTED,
+                message=f"cancel asked for {_orders(count)}",
+                orders=tuple(wanted),
+            )
+        count = len(wanted)
+        return Ack(
+            id=command.id,
+            outcome=Outcome.ACCEPTED,
+            message=f"cancel asked for {_orders(count)} in {command.symbol}",
+            orders=tuple(wanted),
+        )
+
+    async def close(self, command: ClosePosition) -> Ack:
+        """Cancel the symbol's open orders, wait until they are gone, then close at the market."""
+        held = self._books.held_qty(command.symbol)
+        if held == 0:
+            report = refused(
+                "position",
+                "held",
+                "0",
+                f"there is no position in {command.symbol}",
+                "see positions",
+            )
+            return self._refusal(command, report)
+        if not 0 < command.fraction <= 1:
+            report = refused(
+                "size", "above 0, up to 1", str(command.fraction),
+                f"{command.fraction} is no part of a position", "give a part of it, such as half",
+            )  # fmt: skip
+            return self._refusal(command, report)
+        canceled = await self.cancel_all(
+            CancelAll(id=command.id, source=command.source, symbol=command.symbol)
+        )
+        if canceled.outcome is Outcome.UNKNOWN:
+            return canceled
+
+        def none_open() -> bool:
+            return all(o.symbol != command.symbol for o in self._books.open_orders())
+
+        if not await self._books.until(none_open, CANCEL_TIMEOUT_S):
+            await self._try_compare()
+            if not none_open():
+                report = refused(
+                    "orders", "none open", command.symbol,
+                    f"open orders of {command.symbol} are not gone after {CANCEL_TIMEOUT_S:g} s",
+                    "cancel or settle them, then close again",
+                )  # fmt: skip
+                return self._refusal(command, report)
+        held = self._books.held_qty(command.symbol)
+        return await self.submit(
+            SubmitOrder(
+                id=command.id,
+                source=command.source,
+                symbol=command.symbol,
+                side=Side.SELL if held > 0 else Side.BUY,
+                position_fraction=command.fraction,
+                reduce_only=True,
+            )
+        )
+
+    async def _try_compare(self) -> None:
+        try:
+            await self._compare()
+        except BrokerError:
+            return
+
+    # -- settling ----------------------------------------------------------------------------
+
+    async def settle(self, command: SettleOrder) -> Ack:
+        """A person's word ends an order in doubt; what the broker says later still counts."""
+        order = self._books.find(command.client_order_id)
+        if order is None or order.state is not OrderState.UNKNOWN:
+            state = "not known" if order is None else order.state.value
+            report = refused(
+                "settle", OrderState.UNKNOWN.value, state,
+                f"{command.client_order_id} is not in doubt",
+                "only orders in UNKNOWN can be settled",
+            )  # fmt: skip
+            return self._refusal(command, report, order)
+        known = {state.value.lower(): state for state in SETTLEMENTS}
+        outcome = known.get(command.outcome.lower())
+        if outcome is None:
+            report = refused(
+                "settle", ", ".join(sorted(known)), command.outcome[:40],
+                f"{command.outcome[:40]!r} is no outcome", "give one of them",
+            )  # fmt: skip
+            return self._refusal(command, report, order)
+        settled = moved(order, outcome, at=self._books.now(), reason=f"settled by {command.source}")
+        self._books.record(settled, f"settled as {outcome.value} by {command.source}")
+        await self._try_compare()
+        return Ack(
+            id=command.id,
+            outcome=Outcome.ACCEPTED,
+            message=f"{in_words(settled)} settled as {outcome.value}",
+            order=self._books.find(command.client_order_id),
+        )
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def _about(self, command: Command, order: OrderView, report: RiskReport | None = None) -> Ack:
+        outcome = _OUTCOMES.get(order.state, Outcome.ACCEPTED)
+        refusals: tuple[Refusal, ...] = ()
+        if outcome is Outcome.REFUSED:
+            refusals = refused("broker", "accepted", order.state.value, order.reason).refusals
+        return Ack(
+            id=command.id,
+            outcome=outcome,
+            message=order.reason or f"{in_words(order)}: {order.state.value}",
+            refusals=refusals,
+            order=order,
+            risk=report,
+        )
+
+    def _refusal(self, command: Command, report: RiskReport, order: OrderView | None = None) -> Ack:
+        return Ack(
+            id=command.id,
+            outcome=Outcome.ACCEPTED if report.allowed else Outcome.REFUSED,
+            message="; ".join(refusal.message for refusal in report.refusals),
+            refusals=report.refusals,
+            order=order,
+            risk=report,
+        )
+
+    def _not_open(self, command: Command, identity: str, order: OrderView | None) -> Ack:
+        if order is None:
+            report = refused(
+                "order",
+                "known",
+                identity[:60],
+                f"no order {identity[:60]!r} is known",
+                "see orders",
+            )
+        elif order.state.is_final:
+            report = refused(
+                "order", "open", order.state.value, f"{in_words(order)} is {order.state.value}"
+            )
+        else:
+            report = refused(
+                "order", "at the broker", order.state.value,
+                f"{in_words(order)} is {order.state.value}: it has no id at the broker yet",
+                "wait for its outcome, or settle it",
+            )  # fmt: skip
+        return self._refusal(command, report, order)

@@ -1,0 +1,363 @@
+"""Orders on their way: two broker threads, and what each possible answer means.
+
+SENDING is on disk before the one POST. A clear answer settles the order; no clear answer makes it
+UNKNOWN, which only a look-up that finds it, or a person, ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec.structs import replace
+
+from console.broker.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerNotFound,
+    BrokerRateLimited,
+    BrokerRefused,
+    BrokerUnavailable,
+    DuplicateOrderId,
+    OutcomeUnknown,
+)
+from console.engine.books import Books, SentAt
+from console.engine.crash import crash_here
+from console.engine.journal_files import JournalError
+from console.engine.orders import in_words, moved, order_request, same_order
+from console.engine.state import OrderState, OrderView
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from console.broker.session import BrokerSession
+
+_T = TypeVar("_T")
+
+LOOK_UP_AFTER_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+RATE_LIMIT_PATIENCE_S = 60.0
+"""An order that can't leave for so long is given up: nothing was sent, and prices have moved."""
+
+
+class Priority(IntEnum):
+    """What goes first on a broker thread."""
+
+    CANCEL = 0
+    ORDER = 1
+    LOOK_UP = 2
+    READ = 3
+
+
+class BrokerThread:
+    """One thread for blocking calls, the urgent ones first, with a bounded queue."""
+
+    CAPACITY = 2_000
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.PriorityQueue[
+            tuple[int, int, Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
+        ] = queue.PriorityQueue(self.CAPACITY)
+        self._numbers = itertools.count()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    async def run(self, call: Callable[[], _T], priority: Priority = Priority.READ) -> _T:
+        """Make the call on the thread. A caller that is cancelled doesn't stop a call under way.
+
+        Raises:
+            BrokerUnavailable: too many calls wait, or the thread is stopped; nothing was sent.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        if self._stopping.is_set():
+            raise BrokerUnavailable("the engine is stopping", remedy="nothing was sent")
+        try:
+            self._queue.put_nowait((priority, next(self._numbers), call, future, loop))
+        except queue.Full:
+            raise BrokerUnavailable(
+                f"{self.CAPACITY} requests wait for the broker", remedy="nothing was sent; wait"
+            ) from None
+        return await future
+
+    def _run(self) -> None:
+        while True:
+            try:
+                _, _, call, future, loop = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                if self._stopping.is_set():
+                    return
+                continue
+            if future.cancelled():
+                continue
+            result: Any = None
+            failure: BaseException | None = None
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001 — it is raised again where it was asked for
+                failure = error
+            try:
+                loop.call_soon_threadsafe(_settle, future, result, failure)
+            except RuntimeError:
+                return
+
+    def stop(self) -> None:
+        """Take no more calls; those that wait are still made."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end; whether it did."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+
+def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(result)
+    else:
+        future.set_exception(failure)
+
+
+class Execution:
+    """Sends what passed the risk gate, and finds out what became of it."""
+
+    def __init__(
+        self,
+        session: BrokerSession,
+        books: Books,
+        *,
+        orders: BrokerThread,
+        reads: BrokerThread,
+        may_send: Callable[[OrderView], str | None],
+        on_auth_error: Callable[[str], None],
+        on_doubt: Callable[[OrderView], None],
+        armed: str | None = None,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self._session = session
+        self._books = books
+        self._orders = orders
+        self._reads = reads
+        self._may_send = may_send
+        self._on_auth_error = on_auth_error
+        self._on_doubt = on_doubt
+        self._armed = armed
+        self._sleep = sleep
+
+    async def submit(
+        self,
+        intent: OrderView,
+        *,
+        sent_at: SentAt,
+        command_id: str | None,
+        take_profit: Decimal | None = None,
+        stop_loss: Decimal | None = None,
+    ) -> OrderView:
+        """Send a checked order: journal, then POST once, then its outcome.
+
+        Nothing is awaited before its reservation is made. Answers the order as it then stands.
+        """
+        request = order_request(intent, take_profit, stop_loss)
+
+        def post() -> dict[str, Any]:
+            return self._session.submit_order(request)
+
+        return await self._send(intent, request, post, sent_at=sent_at, command_id=command_id)
+
+    async def replace(
+        self,
+        old: OrderView,
+        intent: OrderView,
+        changes: Mapping[str, Any],
+        *,
+        sent_at: SentAt,
+        command_id: str | None,
+    ) -> OrderView:
+        """Ask the broker to replace `old`; `intent` is the order that takes its place."""
+        request = {"client_order_id": intent.client_order_id, **changes}
+        identity = old.id or ""
+
+        def patch() -> dict[str, Any]:
+            return self._session.replace_order(identity, request)
+
+        return await self._send(intent, request, patch, sent_at=sent_at, command_id=command_id)
+
+    async def _send(
+        self,
+        intent: OrderView,
+        request: dict[str, Any],
+        call: Callable[[], dict[str, Any]],
+        *,
+        sent_at: SentAt,
+        command_id: str | None,
+    ) -> OrderView:
+        sending = moved(intent, OrderState.SENDING, at=self._books.now())
+        crash_here("before-sending-commit", self._armed)
+        on_disk = self._books.record(
+            sending,
+            f"sending: {in_words(intent)}",
+            sent_at=sent_at,
+            request=request,
+            command_id=command_id,
+        )
+        try:
+            await asyncio.wrap_future(on_disk)
+        except JournalError as error:
+            unsent = moved(
+                self._books.orders[sending.client_order_id],
+                OrderState.REFUSED,
+                at=self._books.now(),
+                reason=f"not sent: {error}",
+            )
+            self._books.record(unsent, "not sent: the journal could not be written")
+            return unsent
+        crash_here("between-commit-and-post", self._armed)
+        return await self._post(sending.client_order_id, call)
+
+    async def _post(self, client_order_id: str, call: Callable[[], dict[str, Any]]) -> OrderView:
+        def guarded() -> dict[str, Any]:
+            answer = call()
+            crash_here("between-post-and-ack", self._armed)
+            return answer
+
+        waited = 0.0
+        while True:
+            order = self._books.orders[client_order_id]
+            if (reason := self._may_send(order)) is not None:
+                return self._end(client_order_id, f"not sent: {reason}")
+            try:
+                answer = await self._orders.run(guarded, Priority.ORDER)
+            except DuplicateOrderId as error:
+                return await self._compare(client_order_id, error)
+            except BrokerRateLimited as error:
+                waited += error.retry_after_s
+                if waited > RATE_LIMIT_PATIENCE_S:
+                    return self._end(client_order_id, f"not sent: {error}", error)
+                self._books.note(
+                    "rate-limited",
+                    client_order_id,
+                    {
+                        "text": f"waits {error.retry_after_s:g} s: {error.message}",
+                        "raw": error.body,
+                    },
+                )
+                await self._sleep(error.retry_after_s)
+            except BrokerAuthError as error:
+                self._on_auth_error(str(error))
+                return self._end(client_order_id, str(error), error)
+            except BrokerRefused as error:
+                return self._end(client_order_id, str(error), error)
+            except BrokerUnavailable as error:
+                return self._end(client_order_id, f"not sent: {error}", error)
+            except OutcomeUnknown as error:
+                return await self._doubt(client_order_id, error)
+            else:
+                return self._answered(client_order_id, answer)
+
+    def _answered(self, client_order_id: str, answer: dict[str, Any]) -> OrderView:
+        order = self._books.orders[client_order_id]
+        if answer.get("client_order_id") != client_order_id or not answer.get("id"):
+            self._books.note(
+                "oddity",
+                client_order_id,
+                {"text": "the answer names another order", "raw": answer},
+            )
+            return order
+        if order.state is OrderState.SENDING:
+            acknowledged = moved(
+                replace(order, id=str(answer["id"])), OrderState.ACK, at=self._books.now()
+            )
+            self._books.record(acknowledged, "the broker has it", raw=answer)
+        return self._books.told(answer, "the broker has it") or order
+
+    def _end(
+        self, client_order_id: str, reason: str, error: BrokerError | None = None
+    ) -> OrderView:
+        order = self._books.orders[client_order_id]
+        ended = moved(order, OrderState.REJECTED, at=self._books.now(), reason=reason)
+        raw = None if error is None else {"status": error.status, "body": error.body}
+        self._books.record(ended, reason, raw=raw)
+        return ended
+
+    async def _compare(self, client_order_id: str, error: DuplicateOrderId) -> OrderView:
+        """The broker says that it has an order of this id: is it the one we meant?"""
+        order = self._books.orders[client_order_id]
+        try:
+            found = await self._fetch(client_order_id)
+        except BrokerError:
+            return await self._doubt(client_order_id, error)
+        if not same_order(order, found):
+            return self._end(
+                client_order_id,
+                "the broker has another order under this client_order_id; choose a new one",
+                error,
+            )
+        self._books.note("look-up", client_order_id, {"text": "it had arrived: this is it"})
+        return self._answered(client_order_id, found)
+
+    async def _fetch(self, client_order_id: str) -> dict[str, Any]:
+        return await self._reads.run(
+            lambda: self._session.order_by_client_id(client_order_id), Priority.LOOK_UP
+        )
+
+    async def _doubt(self, client_order_id: str, error: BrokerError) -> OrderView:
+        order = self._books.orders[client_order_id]
+        doubtful = moved(order, OrderState.UNKNOWN, at=self._books.now(), reason=str(error))
+        self._books.record(
+            doubtful,
+            f"no clear answer: {error.message}",
+            raw={"status": error.status, "body": error.body},
+        )
+        if doubtful.state is OrderState.UNKNOWN:
+            self._on_doubt(doubtful)
+        return await self.look_up(client_order_id)
+
+    async def look_up(
+        self, client_order_id: str, after_s: tuple[float, ...] = LOOK_UP_AFTER_S
+    ) -> OrderView:
+        """Ask for an order in doubt at these intervals. Not found is no proof: the doubt stays."""
+        for pause in after_s:
+            if pause:
+                await self._sleep(pause)
+            order = self._books.orders[client_order_id]
+            if order.state is not OrderState.UNKNOWN:
+                return order
+            try:
+                found = await self._fetch(client_order_id)
+            except BrokerNotFound:
+                self._books.note(
+                    "look-up", client_order_id, {"text": "the broker doesn't know it yet"}
+                )
+            except BrokerError as error:
+                self._books.note(
+                    "look-up", client_order_id, {"text": f"no answer: {error.message}"}
+                )
+            else:
+                return self._books.told(found, "found at the broker") or order
+        return self._books.orders[client_order_id]
+
+    async def cancel(self, order: OrderView) -> None:
+        """Ask for a cancellation. Raises `BrokerError`; the trade updates say the rest."""
+        identity = order.id
+        if identity is None:
+            raise BrokerUnavailable(
+                f"{order.client_order_id} has no id at the broker yet",
+                remedy="its outcome is looked up; settle it if it stays in doubt",
+            )
+        self._books.note("cancel", order.client_order_id, {"text": "cancellation asked for"})
+        await self._orders.run(lambda: self._session.cancel_order(identity), Priority.CANCEL)
+
+    async def cancel_all(self) -> list[dict[str, Any]]:
+        """Ask for the cancellation of every open order, also those made elsewhere."""
+        return await self._orders.run(self._session.cancel_all_orders, Priority.CANCEL)

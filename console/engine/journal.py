@@ -1,0 +1,332 @@
+"""The journal: what the engine did and learned, on disk before it counts.
+
+One SQLite file (WAL, synchronous=FULL), written by one thread. Rows are numbered from 1 without a
+gap and hashed one to the next, so that a row that is missing, added or changed shows. Many appends
+that wait at once share one transaction and so one flush; each caller hears of its own row only
+when that flush is done.
+
+    journal = Journal.open(state_dir)              # takes the lock of the state directory
+    seq = await journal.commit("order", client_order_id, {"order": …})
+    journal.append("update", client_order_id, {"raw": …})        # a Future; need not be awaited
+
+Every row has a `subject` (a client order id, or a name such as `trading-state`). `latest` points at
+the newest row of each subject and says whether it is still open; `keys` maps command and execution
+ids to subjects. Both are indexes alone: everything that they say stands in the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from console.engine.journal_files import (
+    JournalError,
+    JournalRow,
+    StateDirLock,
+    Verdict,
+    chain_hash,
+    create_schema,
+    inspect,
+    recover,
+)
+
+FILE_NAME = "journal.db"
+CAPACITY = 20_000
+"""Rows that may wait for the disk; past it appending fails, so that memory stays bounded."""
+GROUP = 1_000
+"""Rows that share a flush at most."""
+
+
+class JournalClosed(JournalError):
+    """The journal is closed, or its writer is gone."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    kind: str
+    subject: str
+    body: bytes
+    is_open: bool | None
+    keys: Sequence[str]
+    market_ns: int | None
+    done: Future[int] = field(default_factory=Future)
+
+
+class Journal:
+    """See the module. Any thread may call `append`; reading is for the thread that opened it."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: StateDirLock,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        verdict: Verdict | None = None,
+    ) -> None:
+        self.path = path
+        self.opened = verdict or Verdict()
+        """What opening found: rows, and what was kept aside if the file was damaged."""
+        self.flushes = 0
+        self.failure: str | None = None
+        """Why the last flush failed; None once one succeeded again."""
+        self._lock = lock
+        self._wall_ns = wall_ns
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(CAPACITY)
+        self._max_pages: int | None = None
+        self._closed = False
+        self._guard = threading.Lock()
+        self._reader = sqlite3.connect(path, check_same_thread=False)
+        self._reader.execute("PRAGMA query_only=ON")
+        self._seq, self._hash = _tail(self._reader)
+        self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def open(
+        cls,
+        state_dir: Path,
+        *,
+        name: str = FILE_NAME,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> Self:
+        """Lock the state directory and open its journal, made if need be.
+
+        A damaged file or tail is kept aside and what is sound is taken over; `opened` says so.
+
+        Raises:
+            StateDirLocked: another engine works on this directory.
+            JournalError: the file can't be opened at all, or is of a newer version.
+        """
+        lock = StateDirLock.take(state_dir)
+        try:
+            path = state_dir / name
+            verdict = recover(path, wall_ns())
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                create_schema(connection)
+            path.chmod(0o600)
+            return cls(path, lock, wall_ns=wall_ns, verdict=verdict)
+        except sqlite3.Error as error:
+            lock.release()
+            raise JournalError(f"{state_dir / name}: {error}; check the disk") from error
+        except BaseException:
+            lock.release()
+            raise
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def append(
+        self,
+        kind: str,
+        subject: str,
+        body: object,
+        *,
+        is_open: bool | None = None,
+        keys: Sequence[str] = (),
+        market_ns: int | None = None,
+    ) -> Future[int]:
+        """Queue one row; the future holds its number once it is on disk, or a `JournalError`.
+
+        `is_open` sets the subject's newest row (None: the row is only an entry in its story).
+        """
+        waiting = _Waiting(
+            kind, subject, msgspec.json.encode(body), is_open, tuple(keys), market_ns
+        )
+        with self._guard:
+            if self._closed:
+                waiting.done.set_exception(JournalClosed("the journal is closed"))
+                return waiting.done
+            try:
+                self._queue.put_nowait(waiting)
+            except queue.Full:
+                waiting.done.set_exception(
+                    JournalError(
+                        f"{CAPACITY} rows wait for the disk; it is too slow or stuck: check it"
+                    )
+                )
+        return waiting.done
+
+    async def commit(
+        self,
+        kind: str,
+        subject: str,
+        body: object,
+        *,
+        is_open: bool | None = None,
+        keys: Sequence[str] = (),
+        market_ns: int | None = None,
+    ) -> int:
+        """Append one row and wait until it is on disk; its number. Raises `JournalError`."""
+        return await asyncio.wrap_future(
+            self.append(kind, subject, body, is_open=is_open, keys=keys, market_ns=market_ns)
+        )
+
+    def limit_pages(self, pages: int) -> None:
+        """Let the file grow to so many pages at most; what goes beyond fails as on a full disk."""
+        self._max_pages = int(pages)
+
+    def _write(self) -> None:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
+            while (first := self._queue.get()) is not None:
+                group = [first]
+                ended = False
+                while len(group) < GROUP:
+                    try:
+                        waiting = self._queue.get_nowait()
+                    except queue.Empty:
+                        break
+                    if waiting is None:
+                        ended = True
+                        break
+                    group.append(waiting)
+                self._flush(connection, group)
+                if ended:
+                    break
+        finally:
+            connection.close()
+
+    def _flush(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
+        seq, previous, at = self._seq, self._hash, self._wall_ns()
+        numbers = []
+        try:
+            if self._max_pages is not None:
+                connection.execute(f"PRAGMA max_page_count={self._max_pages}")
+            connection.execute("BEGIN IMMEDIATE")
+            for row in group:
+                seq += 1
+                previous = chain_hash(
+                    previous,
+                    seq,
+                    at,
+                    row.market_ns,
+                    row.kind,
+                    row.subject,
+                    row.body,
+                    row.is_open,
+                    row.keys,
+                )
+                connection.execute(
+                    "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)",
+                    (
+                        seq, at, row.market_ns, row.kind, row.subject, row.body.decode(),
+                        row.is_open, " ".join(row.keys), previous,
+                    ),
+                )  # fmt: skip
+                if row.is_open is not None:
+                    connection.execute(
+                        "INSERT INTO latest VALUES (?,?,?) ON CONFLICT(subject) "
+                        "DO UPDATE SET seq=excluded.seq, is_open=excluded.is_open",
+                        (row.subject, seq, row.is_open),
+                    )
+                for key in row.keys:
+                    connection.execute(
+                        "INSERT OR IGNORE INTO keys VALUES (?,?)", (key, row.subject)
+                    )
+                numbers.append(seq)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                # A commit that failed halfway may be on disk after all: go on from what is there.
+                self._seq, self._hash = _tail(connection)
+            self.failure = f"{self.path}: {error}"
+            failure = JournalError(
+                f"{self.failure}; free or repair the disk: nothing is sent meanwhile"
+            )
+            for row in group:
+                row.done.set_exception(failure)
+            return
+        self._seq, self._hash = seq, previous
+        self.flushes += 1
+        self.failure = None
+        for row, number in zip(group, numbers, strict=True):
+            row.done.set_result(number)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Flush what waits, end the writer and release the lock. Idempotent."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=timeout_s)
+        self._writer.join(timeout_s)
+        self._reader.close()
+        self._lock.release()
+
+    # -- reading -----------------------------------------------------------------------------
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest row on disk; 0 when there is none."""
+        return self._seq
+
+    def open_subjects(self) -> Iterator[JournalRow]:
+        """The newest row of each subject that is still open, oldest first."""
+        return self._rows(
+            "SELECT j.* FROM latest l JOIN journal j ON j.seq=l.seq "
+            "WHERE l.is_open=1 ORDER BY l.seq"
+        )
+
+    def recent_subjects(self, kind: str, limit: int) -> list[JournalRow]:
+        """The newest rows of the `limit` subjects of this kind that changed last, oldest first."""
+        rows = self._rows(
+            "SELECT j.* FROM latest l JOIN journal j ON j.seq=l.seq "
+            "WHERE j.kind=? ORDER BY l.seq DESC LIMIT ?",
+            (kind, limit),
+        )
+        return list(rows)[::-1]
+
+    def latest(self, subject: str) -> JournalRow | None:
+        """The newest row that set the subject's standing."""
+        rows = self._rows(
+            "SELECT j.* FROM latest l JOIN journal j ON j.seq=l.seq WHERE l.subject=?", (subject,)
+        )
+        return next(rows, None)
+
+    def subject_of(self, key: str) -> str | None:
+        """The subject that a command or execution id belongs to."""
+        row = self._reader.execute("SELECT subject FROM keys WHERE key=?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def story(self, subject: str, limit: int = 500) -> list[JournalRow]:
+        """The last `limit` rows of one subject, oldest first."""
+        rows = self._rows(
+            "SELECT * FROM (SELECT * FROM journal WHERE subject=? ORDER BY seq DESC LIMIT ?) "
+            "ORDER BY seq",
+            (subject, limit),
+        )
+        return list(rows)
+
+    def rows(self, after: int = 0, limit: int = -1) -> Iterator[JournalRow]:
+        """Rows numbered above `after`, in order."""
+        return self._rows("SELECT * FROM journal WHERE seq>? ORDER BY seq LIMIT ?", (after, limit))
+
+    def verify(self) -> Verdict:
+        """Check every row's number and hash. Changes nothing; may take a second a million rows."""
+        return inspect(self._reader)
+
+    def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[JournalRow]:
+        for row in self._reader.execute(statement, values):
+            yield JournalRow.of(row)
+
+
+def _tail(connection: sqlite3.Connection) -> tuple[int, bytes]:
+    """Number and hash of the newest row."""
+    row = connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return (row[0], row[1]) if row else (0, hashlib.sha256(b"").digest())

@@ -1,0 +1,326 @@
+"""The journal's file: its schema, its hash chain, its lock, and what is done when it is damaged.
+
+SQLite itself drops a transaction that was torn by a crash. What is left are a file that SQLite
+can't read and rows that don't fit the chain: both are kept aside beside the journal, never deleted,
+and the sound rows before them go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+SCHEMA_VERSION = 1
+LOCK_NAME = "engine.lock"
+TAIL_CHECKED = 5_000
+"""Rows at the end whose chain is checked at every start; `verify` checks them all."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+    seq INTEGER PRIMARY KEY,       -- contiguous from 1
+    at INTEGER NOT NULL,           -- wall clock, ns
+    market_at INTEGER,             -- the market's clock, ns
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,            -- JSON; broker payloads as they came
+    is_open INTEGER,               -- the subject's standing after this row; NULL: unchanged
+    keys TEXT NOT NULL,            -- ids that lead to the subject, separated by spaces
+    hash BLOB NOT NULL             -- over the row before and all of this one
+) STRICT;
+CREATE INDEX IF NOT EXISTS journal_subject ON journal (subject, seq);
+CREATE TABLE IF NOT EXISTS latest (
+    subject TEXT PRIMARY KEY, seq INTEGER NOT NULL, is_open INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS latest_open ON latest (is_open, seq);
+CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, subject TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+class JournalError(Exception):
+    """A row couldn't be written, or the journal can't be opened. Nothing may be sent without it."""
+
+
+class StateDirLocked(Exception):
+    """Another engine works on this state directory."""
+
+    exit_code = 73
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One row as it lies on disk."""
+
+    seq: int
+    at: int
+    market_at: int | None
+    kind: str
+    subject: str
+    body: bytes
+    is_open: bool | None
+    keys: tuple[str, ...]
+    hash: bytes
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        seq, at, market_at, kind, subject, body, is_open, keys, digest = row
+        return cls(
+            seq, at, market_at, kind, subject, body.encode(),
+            None if is_open is None else bool(is_open), tuple(keys.split()), digest,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What looking at a journal found."""
+
+    rows: int = 0
+    broken_at: int | None = None
+    """The first row that doesn't fit the chain."""
+    problem: str = ""
+    kept_aside: Path | None = None
+
+    @property
+    def sound(self) -> bool:
+        return self.broken_at is None and not self.problem
+
+
+def chain_hash(
+    previous: bytes,
+    seq: int,
+    at: int,
+    market_at: int | None,
+    kind: str,
+    subject: str,
+    body: bytes,
+    is_open: bool | None,
+    keys: Sequence[str],
+) -> bytes:
+    """SHA-256 over the hash of the row before and every field of this one, each with its length."""
+    digest = hashlib.sha256(previous)
+    for value in (
+        f"{seq} {at} {market_at} {None if is_open is None else int(is_open)}".encode(),
+        kind.encode(), subject.encode(), " ".join(keys).encode(), body,
+    ):  # fmt: skip
+        digest.update(len(value).to_bytes(8, "big"))
+        digest.update(value)
+    return digest.digest()
+
+
+class StateDirLock:
+    """An exclusive lock on a state directory; the kernel frees it when the process dies."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    @classmethod
+    def take(cls, state_dir: Path) -> Self:
+        """Make the directory (0700) if need be and lock it.
+
+        Raises:
+            StateDirLocked: another process has it.
+            JournalError: the directory can't be made or written to.
+        """
+        path = state_dir / LOCK_NAME
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = path.open("a+")
+        except OSError as error:
+            raise JournalError(
+                f"{state_dir}: {error.strerror}; name a writable folder with --state-dir"
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            file.close()
+            raise StateDirLocked(
+                f"{state_dir} is in use by another engine (pid {owner}); "
+                "stop that one, or give this one its own --state-dir"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        return cls(file)
+
+    def release(self) -> None:
+        """Let another engine have the directory. Idempotent."""
+        self._file.close()
+
+
+def create_schema(connection: sqlite3.Connection) -> None:
+    """Make or migrate the tables.
+
+    Raises:
+        JournalError: the file was written by a newer version.
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.executescript(_SCHEMA)
+    row = connection.execute("SELECT value FROM meta WHERE name='schema_version'").fetchone()
+    if row is None:
+        with connection:
+            connection.execute(
+                "INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
+            )
+    elif int(row[0]) > SCHEMA_VERSION:
+        raise JournalError(
+            f"the journal has version {row[0]}, this program knows up to {SCHEMA_VERSION}; "
+            "update the program, or use another --state-dir"
+        )
+
+
+def inspect(connection: sqlite3.Connection, after: int = 0) -> Verdict:
+    """Check numbers and hashes of all rows above `after`; the row `after` itself is believed."""
+    expected, previous = after + 1, hashlib.sha256(b"").digest()
+    if after:
+        row = connection.execute("SELECT hash FROM journal WHERE seq=?", (after,)).fetchone()
+        if row is None:
+            return Verdict(after, after, f"row {after} is missing")
+        previous = row[0]
+    for values in connection.execute("SELECT * FROM journal WHERE seq>? ORDER BY seq", (after,)):
+        row = JournalRow.of(values)
+        if row.seq != expected:
+            return Verdict(expected - 1, expected, f"row {expected} is missing")
+        wanted = chain_hash(
+            previous, row.seq, row.at, row.market_at, row.kind, row.subject, row.body,
+            row.is_open, row.keys,
+        )  # fmt: skip
+        if row.hash != wanted:
+            return Verdict(
+                expected - 1, expected, f"row {expected} was changed after it was written"
+            )
+        expected, previous = expected + 1, row.hash
+    return Verdict(expected - 1)
+
+
+def recover(path: Path, now_ns: int) -> Verdict:
+    """Make the journal at `path` fit to be opened; what was damaged is kept aside and told.
+
+    Raises:
+        JournalError: not even aside could it be put.
+    """
+    if not path.exists():
+        return Verdict()
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            problem = "" if _has_journal(connection) else "it holds no journal"
+            verdict = Verdict() if problem else _check(connection)
+            if verdict.broken_at is not None:
+                return _cut_tail(path, connection, verdict, now_ns)
+            if not problem:
+                return verdict
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+            raise
+        problem = str(error)
+    try:
+        return _salvage(path, problem, now_ns)
+    except OSError as error:
+        raise JournalError(
+            f"{path} is damaged ({problem}) and can't be put aside: {error.strerror}; "
+            "move it away by hand, or use another --state-dir"
+        ) from error
+
+
+def _has_journal(connection: sqlite3.Connection) -> bool:
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall()
+    return not tables or ("journal",) in tables
+
+
+def _check(connection: sqlite3.Connection) -> Verdict:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='journal'").fetchone():
+        return Verdict()
+    last = connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0
+    return inspect(connection, max(0, last - TAIL_CHECKED))
+
+
+def _cut_tail(path: Path, connection: sqlite3.Connection, verdict: Verdict, now_ns: int) -> Verdict:
+    """Rows from the first broken one on go to a file of their own; the sound ones stay."""
+    aside = path.with_name(f"journal-aside-{now_ns}.db")
+    first = verdict.broken_at
+    with contextlib.closing(sqlite3.connect(aside)) as target:
+        target.executescript(_SCHEMA)
+        with target:
+            target.executemany(
+                "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)",
+                connection.execute("SELECT * FROM journal WHERE seq>=? ORDER BY seq", (first,)),
+            )
+    aside.chmod(0o600)
+    with connection:
+        connection.execute("DELETE FROM journal WHERE seq>=?", (first,))
+        _rebuild_indexes(connection)
+    return Verdict(verdict.rows, first, verdict.problem, aside)
+
+
+def _salvage(path: Path, problem: str, now_ns: int) -> Verdict:
+    """The whole file goes aside; every row that still fits the chain starts a new one."""
+    folder = path.with_name(f"journal-aside-{now_ns}")
+    folder.mkdir(mode=0o700)
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(folder / part.name)
+    sound: list[JournalRow] = []
+    with (
+        contextlib.suppress(sqlite3.DatabaseError),
+        contextlib.closing(
+            sqlite3.connect(f"file:{folder / path.name}?mode=ro", uri=True)
+        ) as damaged,
+    ):
+        sound.extend(_sound_rows(damaged.execute("SELECT * FROM journal ORDER BY seq")))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        create_schema(connection)
+        with connection:
+            connection.executemany(
+                "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)",
+                (
+                    (
+                        row.seq, row.at, row.market_at, row.kind, row.subject, row.body.decode(),
+                        row.is_open, " ".join(row.keys), row.hash,
+                    )
+                    for row in sound
+                ),
+            )  # fmt: skip
+            _rebuild_indexes(connection)
+    return Verdict(len(sound), len(sound) + 1, problem, folder)
+
+
+def _sound_rows(rows: Iterable[Sequence[Any]]) -> Iterable[JournalRow]:
+    previous, expected = hashlib.sha256(b"").digest(), 1
+    for values in rows:
+        try:
+            row = JournalRow.of(values)
+        except (AttributeError, TypeError, ValueError):
+            return
+        wanted = chain_hash(
+            previous, row.seq, row.at, row.market_at, row.kind, row.subject, row.body,
+            row.is_open, row.keys,
+        )  # fmt: skip
+        if row.seq != expected or row.hash != wanted:
+            return
+        yield row
+        previous, expected = row.hash, expected + 1
+
+
+def _rebuild_indexes(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM latest")
+    connection.execute(
+        "INSERT INTO latest SELECT subject, seq, is_open FROM journal WHERE seq IN "
+        "(SELECT max(seq) FROM journal WHERE is_open IS NOT NULL GROUP BY subject)"
+    )
+    connection.execute("DELETE FROM keys")
+    for keys, subject in connection.execute(
+        "SELECT keys, subject FROM journal WHERE keys<>'' ORDER BY seq"
+    ).fetchall():
+        connection.executemany(
+            "INSERT OR IGNORE INTO keys VALUES (?,?)", [(key, subject) for key in keys.split()]
+        )

@@ -1,0 +1,176 @@
+"""The gate in front of every order: Rust decides, on a copy of the state that the engine feeds it.
+
+`Gatekeeper` keeps that copy current (account, positions, open orders, quotes, trading state,
+session) and turns verdicts into the `RiskReport` that a person reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from console.engine.orders import open_qty
+from console.engine.state import (
+    AccountView,
+    OrderState,
+    OrderView,
+    Refusal,
+    RiskReport,
+    TradingState,
+)
+
+if TYPE_CHECKING:
+    from console.config import Settings
+    from signal_bridge import RiskGate, RiskVerdict
+
+_WITHOUT_RESERVATION = frozenset({OrderState.INTENT, OrderState.HELD})
+"""A held leg reserves nothing: its parent does, or the leg that works in its stead."""
+
+
+def limits_json(settings: Settings) -> str:
+    """The `[risk]` section and `quote_stale_s` as the gate reads them; amounts as text."""
+    limits = settings.risk.model_dump(mode="json")
+    limits["quote_stale_s"] = settings.feed.quote_stale_s
+    return json.dumps(limits)
+
+
+class Gatekeeper:
+    """See the module. Of the engine's loop alone."""
+
+    def __init__(self, gate: RiskGate) -> None:
+        self._gate = gate
+        self._open: set[str] = set()
+        self._quoted_at: dict[str, float] = {}
+        self._quotes: dict[str, tuple[Decimal, Decimal]] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Gatekeeper:
+        """A gate with the limits of `settings`."""
+        from signal_bridge import RiskGate
+
+        return cls(RiskGate(limits_json(settings)))
+
+    # -- the gate's copy of the state ----------------------------------------------------------
+
+    def order_changed(self, order: OrderView, price: Decimal | None) -> None:
+        left = open_qty(order)
+        if left > 0 and order.state not in _WITHOUT_RESERVATION:
+            self._open.add(order.client_order_id)
+            self._gate.set_order(
+                order.client_order_id,
+                order.symbol,
+                order.side.value,
+                left,
+                order.limit_price or price or order.stop_price or self._touch(order),
+                order.state is OrderState.UNKNOWN,
+            )
+        elif order.client_order_id in self._open:
+            self._open.discard(order.client_order_id)
+            self._gate.remove_order(order.client_order_id)
+
+    def position_changed(self, symbol: str, qty: Decimal, price: Decimal) -> None:
+        self._gate.set_position(symbol, qty, price)
+
+    def account_changed(self, account: AccountView) -> None:
+        self._gate.set_account(
+            account.equity,
+            account.last_equity,
+            account.cash,
+            account.buying_power,
+            account.multiplier,
+        )
+
+    def quote(self, symbol: str, bid: float, ask: float, last: float, at: float) -> None:
+        """A quote as the feed has it; `at` is a monotonic second, NaN is no value."""
+        self._gate.set_quote(symbol, bid, ask, last, at)
+        if bid > 0 and ask > 0:
+            self._quoted_at[symbol] = at
+            self._quotes[symbol] = (Decimal(repr(bid)), Decimal(repr(ask)))
+
+    def quoted_at(self, symbol: str) -> float | None:
+        """The monotonic second of the newest quote; None without one."""
+        return self._quoted_at.get(symbol)
+
+    def touch(self, symbol: str) -> tuple[Decimal, Decimal] | None:
+        """The newest bid and ask, however old."""
+        return self._quotes.get(symbol)
+
+    def _touch(self, order: OrderView) -> Decimal:
+        bid_ask = self._quotes.get(order.symbol)
+        return Decimal(0) if bid_ask is None else bid_ask[1]
+
+    def trading_state_changed(self, state: TradingState, reason: str) -> None:
+        self._gate.set_trading_state(state.value, reason)
+
+    def session_changed(self, *, is_open: bool) -> None:
+        self._gate.set_session(is_open)
+
+    def set_limits(self, limits: str) -> None:
+        """New limits, as JSON. Whether they may be taken is the caller's to have checked."""
+        self._gate.set_limits(limits)
+
+    # -- the check ---------------------------------------------------------------------------
+
+    def check(
+        self,
+        order: OrderView,
+        *,
+        now: float,
+        reduce_only: bool = False,
+        take_profit: Decimal | None = None,
+        stop_loss: Decimal | None = None,
+        record: bool = True,
+    ) -> RiskReport:
+        """Ask the gate about one order with its quantity. `record=False` asks without counting."""
+        verdict = self._gate.check(
+            order.symbol,
+            order.side.value,
+            order.qty,
+            order.order_type.value,
+            order.limit_price,
+            order.stop_price,
+            now=now,
+            tif=order.time_in_force.value,
+            extended_hours=order.extended_hours,
+            reduce_only=reduce_only,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            source=order.source,
+            record=record,
+        )
+        return _report(verdict)
+
+
+def _report(verdict: RiskVerdict) -> RiskReport:
+    return RiskReport(
+        allowed=verdict.allowed,
+        refusals=_refusals(verdict.refusals),
+        warnings=_refusals(verdict.warnings),
+        checks_run=verdict.checks_run,
+        price=verdict.price,
+        qty=verdict.qty,
+        notional=verdict.notional,
+        equity_pct=verdict.equity_pct,
+        buying_power_after=verdict.buying_power_after,
+        spread_cost=verdict.spread_cost,
+        loss_at_stop=verdict.loss_at_stop,
+        max_qty=verdict.max_qty,
+    )
+
+
+def _refusals(found: Iterable[Sequence[Any]]) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(check=check, limit=limit, value=value, message=message, remedy=remedy)
+        for check, limit, value, message, remedy in found
+    )
+
+
+def refused(check: str, limit: str, value: str, message: str, remedy: str = "") -> RiskReport:
+    """A report of the engine's own, for what never gets as far as the gate."""
+    return RiskReport(
+        allowed=False,
+        refusals=(Refusal(check=check, limit=limit, value=value, message=message, remedy=remedy),),
+        checks_run=1,
+    )
