@@ -45,6 +45,11 @@ class Situation(Protocol):
     @property
     def on_trade(self) -> bool: ...
     @property
+    def away(self) -> bool:
+        """Not on the whole trade screen: there is something to go back to."""
+        ...
+
+    @property
     def has_order(self) -> bool:
         """An order is selected."""
         ...
@@ -125,30 +130,30 @@ def key_text(key: str) -> str:
 E, S, T, L, K, C, D = Context
 ACTIONS: tuple[Action, ...] = (
     # orders
-    Action("order.buy", "b", "buy", "Open the ticket for a buy of the selected symbol", T, "Orders", footer=1),
-    Action("order.sell", "s", "sell", "Open the ticket for a sale of the selected symbol", T, "Orders", footer=2),
-    Action("order.close", "x", "close", "Close the position in the selected symbol at the market", T, "Orders", lambda s: s.connected and s.has_position, 3),
+    Action("order.buy", "b", "buy", "Open the ticket to buy the selected symbol", T, "Orders", footer=1),
+    Action("order.sell", "s", "sell", "Open the ticket to sell the selected symbol", T, "Orders", footer=2),
+    Action("order.close", "x", "close", "Close the selected symbol's position", T, "Orders", lambda s: s.connected and s.has_position, 3),
     Action("order.cancel", "c", "cancel", "Cancel the selected order", T, "Orders", lambda s: s.connected and s.has_open_order, 4),
     Action("order.cancel_all", "C", "cancel all", "Cancel every open order", T, "Orders", _connected),
     Action("order.replace", "r", "replace", "Change price or quantity of the selected order", T, "Orders", lambda s: s.connected and s.has_open_order),
-    Action("order.story", "enter", "story", "What happened to the selected order, step by step", T, "Orders", lambda s: s.has_order, 5),
-    Action("line.open", "colon", "command", "Type a command: buy, sell, close, cancel, replace, halt…", T, "Orders", footer=7),
+    Action("order.story", "enter", "story", "What happened to the selected order", T, "Orders", lambda s: s.has_order, 5),
+    Action("line.open", "colon", "command", "Type a command: buy, sell, close, cancel…", T, "Orders", footer=7),
     Action("line.find", "slash", "find", "Go to a symbol by its first letters", T, "Lists", footer=6),
     # trading state
-    Action("kill", "k", "kill switch", "Halt, cancel all orders, close all positions; asks for a typed word", S, "Safety", _connected, 8),
+    Action("kill", "k", "kill switch", "Halt, cancel all, close all; by a typed word", S, "Safety", _connected, 8),
     Action("trading.halt", "H", "halt", "Take no more orders; positions stay", S, "Safety", lambda s: s.connected and not s.halted),
     Action("trading.resume", "A", "resume", "Take orders again", S, "Safety", lambda s: s.connected),
-    Action("trading.reconcile", "R", "reconcile", "Compare orders and positions with the broker now", S, "Safety", _connected),
+    Action("trading.reconcile", "R", "reconcile", "Compare everything with the broker now", S, "Safety", _connected),
     # screens
-    Action("screen.trade", "1", "trade", "Portfolio, positions, orders, feed and chart", S, "Screens"),
-    Action("screen.story", "2", "order story", "The timeline of one order", S, "Screens", lambda s: s.has_order),
-    Action("screen.risk", "3", "risk", "Exposure, limits, drawdown and trading state", S, "Screens"),
-    Action("screen.session", "4", "session", "Equity curve, fills and slippage", S, "Screens"),
-    Action("screen.services", "5", "services", "Health of every service and connection", S, "Screens"),
+    Action("screen.trade", "1", "trade", "Portfolio, positions, orders, feed and chart", S, "Screens", lambda s: s.away, 12),
+    Action("screen.story", "2", "order story", "The timeline of one order", S, "Screens", lambda s: s.has_order, 13),
+    Action("screen.risk", "3", "risk", "Exposure, limits, drawdown and trading state", S, "Screens", footer=14),
+    Action("screen.session", "4", "session", "Equity curve, fills and slippage", S, "Screens", footer=15),
+    Action("screen.services", "5", "services", "Health of every service and connection", S, "Screens", footer=16),
     Action("screen.help", "question_mark,f1", "help", "Every key and what it does", S, "Screens", footer=9),
-    Action("screen.back", "escape", "back", "Leave this screen, or undo the zoom", S, "Screens"),
+    Action("screen.back", "escape", "back", "Leave this screen, or undo the zoom", S, "Screens", lambda s: s.away, 1),
     Action("palette", "ctrl+p", "palette", "Find any action by name", E, "Screens"),
-    Action("view.zoom", "z", "zoom", "Give the focused pane the whole screen, and back", T, "Screens"),
+    Action("view.zoom", "z", "zoom", "The focused pane on the whole screen, and back", T, "Screens"),
     Action("view.theme", "t", "next theme", "Change the colours", S, "Screens"),
     Action("view.next", "tab", "next pane", "Go to the next pane", S, "Lists"),
     Action("view.previous", "shift+tab", "previous pane", "Go to the pane before", S, "Lists"),
@@ -167,7 +172,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("replay.faster", "plus,equals_sign", "faster", "Twice the speed, up to 1000×", S, "Demo", _demo),
     Action("replay.slower", "minus", "slower", "Half the speed, down to 1×", S, "Demo", _demo),
     # ticket
-    Action("ticket.submit", "enter", "send", "To the next empty field, then on to the confirmation", K, "Ticket", footer=1),
+    Action("ticket.submit", "enter", "send", "To the next empty field, then confirm", K, "Ticket", footer=1),
     Action("ticket.close", "escape", "leave", "Close the ticket; nothing is sent", K, "Ticket", footer=2),
     Action("ticket.next", "tab,right", "next field", "To the next field", K, "Ticket", footer=3),
     Action("ticket.previous", "shift+tab,left", "field before", "To the field before", K, "Ticket"),
@@ -187,11 +192,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("dialog.confirm", "enter", "confirm", "Do it", D, "Dialogs", footer=1),
     Action("dialog.cancel", "escape", "back", "Don't", D, "Dialogs", footer=2),
     # leaving
-    Action("quit", "ctrl+q", "quit", "Leave the console; the engine stops as [engine] on_exit says", E, "Screens", footer=11),
+    Action("quit", "ctrl+q", "quit", "Leave the console", E, "Screens", footer=11),
 )  # fmt: skip
 del E, S, T, L, K, C, D
 BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
-
 
 
 class KeymapError(ValueError):
@@ -209,7 +213,9 @@ def rebind(keys: Mapping[str, str]) -> tuple[Action, ...]:
             known = ", ".join(BY_ID)
             raise KeymapError(f"[ui.keys] {name}: no such action; known are {known}")
         if not key.strip():
-            raise KeymapError(f"[ui.keys] {name}: the key is empty; write for example {name} = 'f5'")
+            raise KeymapError(
+                f"[ui.keys] {name}: the key is empty; write for example {name} = 'f5'"
+            )
     actions = tuple(replace(a, key=keys[a.id].strip()) if a.id in keys else a for a in ACTIONS)
     if clash := next(clashes(actions), None):
         key, first, second = clash

@@ -66,7 +66,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
     TITLE = "trading console"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.EVERYWHERE)  # type: ignore[assignment]
-    CSS = "Screen { background: $background; }"
 
     def __init__(
         self,
@@ -123,7 +122,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def open_link(self) -> None:
         """Connect, on a thread of its own."""
         self.mark(self.store.set_phase(Phase.CONNECTING))
-        self.run_worker(self._open, thread=True, group="connect", exclusive=True, exit_on_error=False)
+        self.run_worker(
+            self._open, thread=True, group="connect", exclusive=True, exit_on_error=False
+        )
 
     def _open(self) -> None:
         try:
@@ -210,7 +211,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def _watch_themes(self) -> None:
         for loaded in self.themes.changed():
             if isinstance(loaded, ThemeError):
-                self.mark(self.store.notice(Severity.ERROR, f"theme {loaded.path.stem}", str(loaded)))
+                self.mark(
+                    self.store.notice(Severity.ERROR, f"theme {loaded.path.stem}", str(loaded))
+                )
                 continue
             self.register_theme(loaded.theme)
             if loaded.name == self.theme:
@@ -226,7 +229,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
     async def request(self, command: c.AnyCommand, *, quiet: bool = False) -> c.Ack:
         """Send one command; what goes wrong on the way is an answer too, never an exception."""
         if self.link is None:
-            return c.Ack(id=command.id, outcome=c.Outcome.REFUSED, message="not connected to the engine")
+            return c.Ack(
+                id=command.id, outcome=c.Outcome.REFUSED, message="not connected to the engine"
+            )
         limit = PREVIEW_TIMEOUT_S if quiet else REQUEST_TIMEOUT_S
         try:
             return await asyncio.wait_for(self.link.request(command, timeout_s=limit), limit + 1)
@@ -243,7 +248,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from console.ui.screens.dialogs import ConfirmDialog, KillDialog
 
         if isinstance(command, c.SubmitOrder) and command.preview:
-            self._say(Severity.INFO, "preview", "a preview sends nothing: its risk line stands below")
+            self._say(
+                Severity.INFO, "preview", "a preview sends nothing: its risk line stands below"
+            )
             return
         if isinstance(command, c.Flatten):
             self.push_screen(KillDialog())
@@ -349,6 +356,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return isinstance(self.screen, TradeScreen)
 
     @property
+    def away(self) -> bool:
+        return not self.on_trade or self.trade.has_class("-zoomed")
+
+    @property
     def selected_order(self) -> OrderView | None:
         key = self.trade.orders.selected
         return self.store.orders.get(key) if key is not None else None
@@ -438,7 +449,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
             keys = self.trade.orders.keys()
             row = keys.index(order.client_order_id) + 1
             word = "@" if order.limit_price is not None else "stop"
-            change = f"{word} {text.price(price)}" if price is not None else text.quantity(order.qty)
+            change = (
+                f"{word} {text.price(price)}" if price is not None else text.quantity(order.qty)
+            )
             self.trade.entry.open_line(f"replace {row} {change}")
 
     def act_line_open(self) -> None:
@@ -469,7 +482,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def act_view_theme(self) -> None:
         names = sorted(self.themes.paths())
-        self.use_theme(names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0])
+        self.use_theme(
+            names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        )
 
     def use_theme(self, name: str) -> None:
         """Change the colours; a theme with a mistake is named and not taken."""

@@ -126,14 +126,18 @@ class Draft:
 
     # -- nudges ------------------------------------------------------------------------------
 
-    def nudged(self, field: str, steps: int, *, price: Decimal | None, symbols: tuple[str, ...]) -> Draft:
+    def nudged(
+        self, field: str, steps: int, *, price: Decimal | None, symbols: tuple[str, ...]
+    ) -> Draft:
         """`field` moved by `steps`: ticks of a price, shares of a size, choices of a list.
 
         `price` is where an empty price starts from: the quote's middle, None where unknown.
         """
         match field:
             case "symbol":
-                return replace(self, symbol=_cycle(symbols, self.symbol, steps)) if symbols else self
+                return (
+                    replace(self, symbol=_cycle(symbols, self.symbol, steps)) if symbols else self
+                )
             case "order_type":
                 return replace(self, order_type=_cycle(TYPES, self.order_type, steps))
             case "tif":

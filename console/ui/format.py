@@ -5,7 +5,7 @@ Everything takes None and NaN, and shows them as `–`. Nothing here knows of co
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from math import isfinite
 
@@ -173,8 +173,8 @@ def speed(value: float) -> str:
 def eastern(moment: datetime) -> datetime:
     """The market's own time of day. Its rule since 2007: from the second Sunday of March, 2 o'clock,
     to the first Sunday of November. (A time zone database costs 10 ms before the first paint.)"""
-    utc = moment.astimezone(timezone.utc)
-    march, november = (datetime(utc.year, month, 1, tzinfo=timezone.utc) for month in (3, 11))
+    utc = moment.astimezone(UTC)
+    march, november = (datetime(utc.year, month, 1, tzinfo=UTC) for month in (3, 11))
     begin = march + timedelta(days=(6 - march.weekday()) % 7 + 7, hours=7)
     end = november + timedelta(days=(6 - november.weekday()) % 7, hours=6)
     summer = begin <= utc < end

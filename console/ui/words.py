@@ -58,9 +58,13 @@ def _order(order: c.SubmitOrder, store: Store, report: RiskReport | None) -> str
     if order.take_profit is not None:
         words.append(f"with take profit {_level(order.take_profit)}")
     if order.stop_loss is not None:
-        words.append(f"{'and' if order.take_profit else 'with'} stop loss {_level(order.stop_loss)}")
+        words.append(
+            f"{'and' if order.take_profit else 'with'} stop loss {_level(order.stop_loss)}"
+        )
     if order.time_in_force is not TimeInForce.DAY:
-        words.append({"gtc": "good till canceled"}.get(order.time_in_force.value, order.time_in_force.value))
+        words.append(
+            {"gtc": "good till canceled"}.get(order.time_in_force.value, order.time_in_force.value)
+        )
     if order.extended_hours:
         words.append("also outside the session")
     if order.reduce_only:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import msgspec
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,7 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from console.engine.commands import Ack, AnyCommand, Flatten, Outcome
+from console.engine.commands import Ack, AnyCommand, Flatten, Outcome, SubmitOrder
 from console.engine.state import RiskReport, TradingState
 from console.ui import format as text
 from console.ui.actions import Context, bindings
@@ -112,6 +113,17 @@ class ConfirmDialog(Dialog):
         self.answer = answer
         self.sending = False
 
+    def on_mount(self) -> None:
+        super().on_mount()
+        if isinstance(self.command, SubmitOrder) and self.report is None and self.answer is None:
+            self.run_worker(self._preview(self.command), exit_on_error=False)
+
+    async def _preview(self, order: SubmitOrder) -> None:
+        """Confirmed faster than the risk line could answer: ask for it here."""
+        ack = await self.app.request(msgspec.structs.replace(order, preview=True), quiet=True)
+        self.report = ack.risk
+        self.redraw()
+
     def lines(self, width: int) -> list[list[Span]]:
         lines: list[list[Span]] = [[], *wrapped(self.words, width, "bold"), []]
         if self.report is not None and self.answer is None:
@@ -150,7 +162,9 @@ class ConfirmDialog(Dialog):
                 [],
                 _keys(None, "back"),
             ]  # fmt: skip
-        lines: list[list[Span]] = [[(" REFUSED ", "alarm"), (" nothing was sent to the market", "muted")]]
+        lines: list[list[Span]] = [
+            [(" REFUSED ", "alarm"), (" nothing was sent to the market", "muted")]
+        ]
         if answer.refusals:
             lines += refusal_lines(answer, width)
         else:
@@ -240,7 +254,11 @@ class KillDialog(Dialog):
             lines += [*wrapped(words, width), []]
             right = self.WORD.startswith(self.typed.lower())
             lines.append(
-                [(f" type {self.WORD}: ", "muted"), (f"{self.typed}", "bold" if right else "error"), ("▏", "accent")]
+                [
+                    (f" type {self.WORD}: ", "muted"),
+                    (f"{self.typed}", "bold" if right else "error"),
+                    ("▏", "accent"),
+                ]
             )
             return [*lines, [], _keys("do it", "back, nothing happens"), []]
         halted = store.trading_state is TradingState.HALTED

@@ -25,22 +25,23 @@ class TradeScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.TRADE)  # type: ignore[assignment]
     DEFAULT_CSS = """
     TradeScreen #panes { height: 1fr; }
-    TradeScreen #left { width: 47; border-right: vkey $rule; }
+    TradeScreen #left { dock: left; width: 46; border-right: vkey $rule; }
     TradeScreen #right { width: 1fr; }
     TradeScreen #positions { height: 1fr; min-height: 4; }
     TradeScreen #orders { height: 2fr; }
-    TradeScreen #feed { height: 1fr; }
-    TradeScreen #chart { height: 2fr; }
+    TradeScreen #feed { height: auto; min-height: 6; max-height: 45%; }
+    TradeScreen #chart { height: 1fr; }
     TradeScreen.-wide #left { width: 68; }
     TradeScreen.-narrow #panes { layout: vertical; }
-    TradeScreen.-narrow #left { width: 100%; height: 2fr; border-right: none; }
+    TradeScreen.-narrow #left { dock: none; width: 100%; height: 2fr; border-right: none; }
     TradeScreen.-narrow #right { width: 100%; height: 1fr; min-height: 6; }
     TradeScreen.-narrow #portfolio, TradeScreen.-narrow #chart { display: none; }
+    TradeScreen.-narrow #feed { height: 1fr; max-height: 100%; }
     TradeScreen.-narrow #orders { height: 1fr; }
     TradeScreen.-zoomed .pane { display: none; }
     TradeScreen.-zoomed .side { display: none; }
-    TradeScreen.-zoomed .side.-holds { display: block; width: 100%; height: 100%; border-right: none; }
-    TradeScreen.-zoomed .pane.-zoom { display: block; height: 100%; }
+    TradeScreen.-zoomed .side.-holds { display: block; dock: none; width: 100%; height: 100%; border-right: none; }
+    TradeScreen.-zoomed .pane.-zoom { display: block; height: 100%; max-height: 100%; }
     """
     CONTEXTS: ClassVar[frozenset[Context]] = frozenset(
         {Context.SCREENS, Context.EVERYWHERE, Context.TRADE, Context.LIST}
@@ -56,8 +57,8 @@ class TradeScreen(ConsoleScreen):
         for pane in (*left, *right):
             pane.add_class("pane")
         with Horizontal(id="panes"):
-            yield Vertical(*left, id="left", classes="side")
             yield Vertical(*right, id="right", classes="side")
+            yield Vertical(*left, id="left", classes="side")
         yield self.entry
 
     def on_mount(self) -> None:

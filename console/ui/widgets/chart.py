@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 from math import ceil, floor, isfinite, log10
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.strip import Strip
-
 from console.ui import format as text
 from console.ui.store import Fact, Phase
-from console.ui.widgets.painted import Painted, Span, spread
+from console.ui.widgets.painted import TITLE, Lined, Span, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,18 +25,24 @@ _GLYPHS = {
 }  # fmt: skip
 _VOLUMES = " ▁▂▃▄▅▆▇█"
 
-Bars = tuple["Sequence[int]", "Sequence[float]", "Sequence[float]", "Sequence[float]", "Sequence[float]", "Sequence[float]"]
+Bars = tuple[
+    "Sequence[int]",
+    "Sequence[float]",
+    "Sequence[float]",
+    "Sequence[float]",
+    "Sequence[float]",
+    "Sequence[float]",
+]
 """Time (ns), open, high, low, close, volume; oldest first."""
 
 
-class Chart(Painted, can_focus=False):
+class Chart(Lined):
     SHOWS: ClassVar[Fact] = (
         Fact.MARKET | Fact.ORDERS | Fact.POSITIONS | Fact.LINK | Fact.CHOICE | Fact.CLOCK
     )
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._drawn: list[list[Span]] = []
         self._symbol = ""
         self._asked_at = float("-inf")
 
@@ -48,24 +52,14 @@ class Chart(Painted, can_focus=False):
         if only_prices and self._symbol == self.app.symbol and now - self._asked_at < REFRESH_S:
             return
         self._symbol, self._asked_at = self.app.symbol, now
-        self._redraw()
+        super().show(facts)
 
-    def on_resize(self) -> None:
-        self._drawn = self._compose_lines()
-
-    def _redraw(self) -> None:
-        lines = self._compose_lines()
-        if lines != self._drawn:
-            self._drawn = lines
-            self.refresh()
-
-    def _compose_lines(self) -> list[list[Span]]:
-        width, height = self.size
+    def compose_lines(self, width: int, height: int) -> list[list[Span]]:
         if width < AXIS + 4 or height < 4:
             return []
         symbol = self.app.symbol
         bars = self.app.bars(symbol, width - AXIS - 1) if symbol else None
-        title: list[Span] = [(f" {symbol or 'CHART'}", "bold"), (" 1m" if symbol else "", "muted")]
+        title: list[Span] = [(f" {symbol or 'CHART'}", TITLE), (" 1m" if symbol else "", "muted")]
         if bars is None or not len(bars[0]):
             if self.store.phase is Phase.CONNECTING:
                 words = "connecting…"
@@ -121,7 +115,7 @@ class Chart(Painted, can_focus=False):
                 if glyph != " ":
                     cells[rows - 1 - cell][start + i] = (glyph, ink)
         lines = [_joined(row) for row in cells]
-        self._label(lines, low, high, rows, closes[count - 1], half)
+        self._label(lines, low, high, rows, closes[count - 1])
         if volume_rows:
             lines += _volume_lines(list(volumes), start, volume_rows)
         lines.append(_time_axis(times, start, columns))
@@ -142,7 +136,9 @@ class Chart(Painted, can_focus=False):
                 levels.append((float(price), label, "up" if order.side == "buy" else "down"))
         return levels
 
-    def _label(self, lines: list[list[Span]], low: float, high: float, rows: int, last: float, half: object) -> None:
+    def _label(
+        self, lines: list[list[Span]], low: float, high: float, rows: int, last: float
+    ) -> None:
         """Round prices beside the plot, and the last one marked."""
         step = _round_step((high - low) / max(2, rows / 3))
         labels: dict[int, Span] = {}
@@ -154,11 +150,6 @@ class Chart(Painted, can_focus=False):
         labels[rows - 1 - round((last - low) * scale) // 2] = (f" {text.price(last):>8} ", "mark")
         for row in range(rows):
             lines[row].append(labels.get(row, ("│", "rule")))
-
-    def render_line(self, y: int) -> Strip:
-        lines = self._drawn or self._compose_lines()
-        spans = lines[y] if y < len(lines) else []
-        return self.strip(spans, self.size.width, "title" if y == 0 else "")
 
 
 def _joined(cells: list[Span]) -> list[Span]:

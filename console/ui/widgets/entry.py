@@ -297,7 +297,11 @@ class RiskLine(Painted):
             first = report.refusals[0]
             more = f" (+{len(report.refusals) - 1} more)" if len(report.refusals) > 1 else ""
             remedy = f": {first.remedy}" if first.remedy else ""
-            left: list[Span] = [(" ✗ ", "error"), (f"{first.check} ", "error"), (f"{first.message}{remedy}{more}", "warning")]
+            left: list[Span] = [
+                (" ✗ ", "error"),
+                (f"{first.check} ", "error"),
+                (f"{first.message}{remedy}{more}", "warning"),
+            ]
             limit = f"max {text.quantity(report.max_qty)} " if report.max_qty is not None else ""
             return spread(left, [(limit, "muted")], width)
         figures = [
@@ -324,13 +328,23 @@ class RiskLine(Painted):
         doubtful = store.doubtful_orders()
         if doubtful:
             order = doubtful[0]
-            return [(" ! ", "alarm"), (f" {order.side.value} {order.symbol} is in doubt: {order.reason or 'the broker did not answer'}; R reconciles", "warning")]
+            return [
+                (" ! ", "alarm"),
+                (
+                    f" {order.side.value} {order.symbol} is in doubt: {order.reason or 'the broker did not answer'}; R reconciles",
+                    "warning",
+                ),
+            ]
         if not store.notices or store.now() - store.notices[-1].at > NOTICE_S:
             return []
         notice = store.notices[-1]
-        ink = {facts_of.Severity.ERROR: "error", facts_of.Severity.WARNING: "warning"}.get(notice.severity, "")
+        ink = {facts_of.Severity.ERROR: "error", facts_of.Severity.WARNING: "warning"}.get(
+            notice.severity, ""
+        )
         count = f" ×{notice.count}" if notice.count > 1 else ""
         mark = {"error": " ✗ ", "warning": " ! "}.get(ink, " · ")
-        return spread([(mark, ink or "muted"), (notice.text + count, ink)], [(f"{text.age(store.now() - notice.at)} ", "muted")], width)
-
-
+        return spread(
+            [(mark, ink or "muted"), (notice.text + count, ink)],
+            [(f"{text.age(store.now() - notice.at)} ", "muted")],
+            width,
+        )

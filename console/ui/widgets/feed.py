@@ -11,7 +11,26 @@ from console.ui.store import Fact
 from console.ui.widgets.grid import Column, Grid
 from console.ui.widgets.painted import Span
 
-_TITLES = {"realized_vol_20": "RVOL bp", "rsi_14": "RSI", "log_return": "RET bp"}
+_SHORT = (
+    "rsi",
+    "adx",
+    "mfi",
+    "stoch",
+    "willr",
+    "plus_di",
+    "minus_di",
+    "realized_vol",
+    "log_return",
+    "roc",
+)
+_TITLES = {"realized_vol_20": "RVOLbp", "rsi_14": "RSI", "log_return": "RETbp"}
+
+
+def feature_width(name: str) -> int:
+    """Enough for its values: oscillators are short, prices are not."""
+    if name.startswith(_SHORT):
+        return max(5, len(feature_title(name)))
+    return 8
 
 
 def feature_title(name: str) -> str:
@@ -28,7 +47,11 @@ class Feed(Grid):
     CONNECTIONS: ClassVar[tuple[str, ...]] = ("feed",)
 
     def __init__(
-        self, features: Sequence[str] = (), *, stale_after_s: float = 15.0, id: str | None = None  # noqa: A002
+        self,
+        features: Sequence[str] = (),
+        *,
+        stale_after_s: float = 15.0,
+        id: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(id=id)
         self.features = tuple(features)
@@ -38,14 +61,17 @@ class Feed(Grid):
     def columns(self) -> Sequence[Column]:
         return (
             Column("symbol", "", 6, left=True),
-            Column("last", "LAST", 9),
+            Column("last", "LAST", 8),
             Column("change", "CHG %", 6),
-            Column("bid", "BID", 9, priority=3),
-            Column("ask", "ASK", 9, priority=3),
-            Column("spread", "SPR bp", 6),
-            *(Column(name, feature_title(name), 8, priority=4 + i) for i, name in enumerate(self.features)),
+            Column("bid", "BID", 8, priority=3),
+            Column("ask", "ASK", 8, priority=3),
+            Column("spread", "SPRbp", 5),
+            *(
+                Column(name, feature_title(name), feature_width(name), priority=4 + i)
+                for i, name in enumerate(self.features)
+            ),
             Column("volume", "VOL", 6, priority=9),
-            Column("spark", "", 8, priority=2, sortable=False),
+            Column("spark", "", 6, priority=2, sortable=False),
             Column("age", "AGE", 5),
         )  # fmt: skip
 
@@ -135,7 +161,9 @@ class Feed(Grid):
                 return text.price(float(frame.last[row])), plain or "bold"
             case "change":
                 value = self._change(row)
-                colour = ("muted", "up", "down")[text.sign(round(value, 2) if isfinite(value) else 0)]
+                colour = ("muted", "up", "down")[
+                    text.sign(round(value, 2) if isfinite(value) else 0)
+                ]
                 return text.change(value), plain or colour
             case "bid" | "ask":
                 return text.price(float(getattr(frame, column.key)[row])), plain

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
@@ -133,6 +133,9 @@ class Grid(Painted, can_focus=True):
     def on_blur(self) -> None:
         self._repaint()
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._keys) + 2
+
     @property
     def rows_visible(self) -> int:
         return max(0, self.size.height - 1)
@@ -147,6 +150,8 @@ class Grid(Painted, can_focus=True):
                 keys = self._sorted(keys)
             else:
                 keys = self._keys
+        if len(keys) != len(self._keys) and self.styles.is_auto_height:
+            self.refresh(layout=True)
         self._keys = keys
         if self.selected not in keys:
             self.selected = keys[min(len(keys) - 1, self._top)] if keys else None
@@ -164,7 +169,7 @@ class Grid(Painted, can_focus=True):
         known, unknown = [], []
         for key in keys:
             value = self.sort_value(key, column)
-            (known if value == value else unknown).append((value, key))  # noqa: PLR0124
+            (known if value == value else unknown).append((value, key))
         known.sort(key=lambda pair: pair[0], reverse=self.descending)  # type: ignore[arg-type,return-value]
         return [key for _, key in (*known, *unknown)]
 
@@ -174,12 +179,12 @@ class Grid(Painted, can_focus=True):
             return self._placed
         columns = list(self.columns())
         room = self.size.width - 1
-        while columns and sum(c.width + 1 for c in columns) > room:
+        while columns and sum(c.width + 1 for c in columns) - 1 > room:
             least = max(columns, key=lambda c: (c.priority, columns.index(c)))
             if least.priority == 0:
                 break
             columns.remove(least)
-        spare = max(0, room - sum(c.width + 1 for c in columns))
+        spare = max(0, room + 1 - sum(c.width + 1 for c in columns))
         x = 1
         for column in columns:
             width = column.width + (spare if column.key == self.FLEX else 0)
@@ -252,8 +257,8 @@ class Grid(Painted, can_focus=True):
         return words
 
     def _title(self, placed: list[Placed]) -> tuple[Span, ...]:
-        name = ("accent bold" if self.has_focus else "bold", " ▌" if self.has_focus else "  ")
-        title: list[Span] = [(f"{'▌' if self.has_focus else ' '}{self.TITLE}", name[0])]
+        mark, ink = ("▌", "accent bold") if self.has_focus else (" ", "bold")
+        title: list[Span] = [(mark + self.TITLE, ink)]
         if status := self.status():
             title.append((f" {status}", "muted"))
         if trouble := self.trouble():

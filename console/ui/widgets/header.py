@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.strip import Strip
-
 from console.engine.state import ConnectionState, ConnectionView, TradingState
 from console.ui import format as text
 from console.ui.store import Fact, Phase
-from console.ui.widgets.painted import Painted, Span
+from console.ui.widgets.painted import TITLE, Lined, Span
 
 _MARKS = {
     ConnectionState.CONNECTED: ("●", "up"),
@@ -18,12 +16,16 @@ _MARKS = {
     ConnectionState.LOST: ("○", "error"),
 }
 _BADGES = {"DEMO": "demo", "PAPER": "paper"}
-_STATES = {TradingState.ACTIVE: "up", TradingState.REDUCING: "warning", TradingState.HALTED: "alarm"}
+_STATES = {
+    TradingState.ACTIVE: "up",
+    TradingState.REDUCING: "warning",
+    TradingState.HALTED: "alarm",
+}
 Part = tuple[int, list[Span]]
 """A piece of the line; pieces of a higher number leave first when it gets narrow."""
 
 
-class Header(Painted):
+class Header(Lined):
     """One line, or two where the portfolio pane has no room."""
 
     SHOWS: ClassVar[Fact] = (
@@ -34,30 +36,17 @@ class Header(Painted):
     Header { dock: top; height: 1; background: $panel; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._drawn: list[list[Span]] = []
-
-    def show(self, facts: Fact) -> None:
-        lines = self._compose_lines()
-        if lines != self._drawn:
-            self._drawn = lines
-            self.refresh()
-
-    def on_resize(self) -> None:
-        self._drawn = self._compose_lines()
-
-    def _compose_lines(self) -> list[list[Span]]:
-        width, height = self.size
+    def compose_lines(self, width: int, height: int) -> list[list[Span]]:
         left = [self._badge(), self._clock(), self._trading()]
         right = self._connections()
         if height >= 2:
-            return [_fit(left, right, width), _fit(self._money(folded=True), [], width)]
+            folded = [(" ", TITLE), *_fit(self._money(folded=True), [], width - 1)]
+            return [_fit(left, right, width), folded]
         return [_fit([*left[:2], *self._money(folded=False), left[2]], right, width)]
 
     def _badge(self) -> Part:
         mode = self.store.mode or "…"
-        return 0, [(f" {mode} ", _BADGES.get(mode, "mark")), (" ", "")]
+        return 0, [(f" {mode} ", _BADGES.get(mode, "mark"))]
 
     def _clock(self) -> Part:
         store = self.store
@@ -79,7 +68,9 @@ class Header(Painted):
         if not session.is_open:
             spans.append((f" opens {text.minute(session.next_open)}", "muted"))
         if session.speed != 1:
-            spans.append((f" {text.speed(session.speed)}", "warning" if not session.speed else "muted"))
+            spans.append(
+                (f" {text.speed(session.speed)}", "warning" if not session.speed else "muted")
+            )
         return 1, spans
 
     def _money(self, *, folded: bool) -> list[Part]:
@@ -108,7 +99,9 @@ class Header(Painted):
         if not store.ready:
             return 1, [("not ready", "warning")]
         state = store.trading_state
-        return 1, [(f" {state.value} " if state is TradingState.HALTED else state.value, _STATES[state])]
+        return 1, [
+            (f" {state.value} " if state is TradingState.HALTED else state.value, _STATES[state])
+        ]
 
     def _connections(self) -> list[Part]:
         store = self.store
@@ -117,7 +110,12 @@ class Header(Painted):
             well = connection.state is ConnectionState.CONNECTED
             mark, ink = _MARKS[connection.state]
             note = self._note(connection)
-            parts.append((6 if well else 3, [(connection.name, "muted"), (mark, ink), (note, "muted" if well else ink)]))
+            parts.append(
+                (
+                    6 if well else 3,
+                    [(connection.name, "muted"), (mark, ink), (note, "muted" if well else ink)],
+                )
+            )
         if store.frame is not None:
             parts.append((8, [(f"{text.compact(store.frame.rate)}/s", "muted")]))
         return parts
@@ -131,10 +129,6 @@ class Header(Painted):
         if connection.latency_ms is not None:
             return text.milliseconds(connection.latency_ms)
         return ""
-
-    def render_line(self, y: int) -> Strip:
-        lines = self._drawn or self._compose_lines()
-        return self.strip(lines[y] if y < len(lines) else (), self.size.width, "title")
 
 
 def _fit(left: list[Part], right: list[Part], width: int) -> list[Span]:
@@ -157,7 +151,7 @@ def _fit(left: list[Part], right: list[Part], width: int) -> list[Span]:
             left.remove(least)
             left.reverse()
     gap = max(0, width - length(left) - length(right))
-    spans: list[Span] = []
+    spans: list[Span] = [("", TITLE)]
     for _, part in left:
         spans += [*part, ("  ", "")]
     spans.append((" " * gap, ""))

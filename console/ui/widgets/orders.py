@@ -34,11 +34,13 @@ def state_text(order: OrderView) -> str:
 
 def size_text(order: OrderView) -> str:
     """How many shares, or for how much money."""
-    return text.quantity(order.qty) if order.qty is not None else f"${text.quantity(order.notional)}"
+    return (
+        text.quantity(order.qty) if order.qty is not None else f"${text.quantity(order.notional)}"
+    )
 
 
 def price_text(order: OrderView) -> str:
-    """What it waits for or asks: `182.10`, `stp 180.00`, `trl 1%`, `mkt`."""
+    """What it waits for or asks: `182.10`, `stp180.00`, `trl1%`, `mkt`."""
     match order.order_type:
         case OrderType.MARKET:
             filled = order.filled_avg_price
@@ -46,13 +48,13 @@ def price_text(order: OrderView) -> str:
         case OrderType.LIMIT:
             return text.price(order.limit_price)
         case OrderType.STOP:
-            return f"stp {text.price(order.stop_price)}"
+            return f"stp{text.price(order.stop_price)}"
         case OrderType.STOP_LIMIT:
-            return f"stl {text.price(order.stop_price)}"
+            return f"stl{text.price(order.stop_price)}"
         case OrderType.TRAILING_STOP:
             if order.trail_percent is not None:
-                return f"trl {text.quantity(order.trail_percent)}%"
-            return f"trl {text.price(order.trail_price)}"
+                return f"trl{text.quantity(order.trail_percent)}%"
+            return f"trl{text.price(order.trail_price)}"
 
 
 class Orders(Grid):
@@ -66,9 +68,9 @@ class Orders(Grid):
             Column("row", "", 2, sortable=False),
             Column("time", "", 5, priority=3, left=True),
             Column("side", "", 4, left=True),
-            Column("qty", "QTY", 6),
+            Column("qty", "QTY", 5),
             Column("symbol", "SYM", 5, left=True),
-            Column("price", "PRICE", 10),
+            Column("price", "PRICE", 9),
             Column("tif", "TIF", 3, priority=4, left=True),
             Column("class", "CLASS", 7, priority=7, left=True),
             Column("source", "FROM", 12, priority=8, left=True),

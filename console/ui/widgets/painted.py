@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 Span = tuple[str, str]
 """A text and the names of its inks, such as `("▲0.62", "up")` or `("IBM", "accent bold")`."""
+
+
+TITLE = "title bold"
+"""The inks of a title: a line that begins with them has the title's ground to its end."""
 
 
 class Doer:
@@ -105,6 +110,38 @@ class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
         super().notify_style_update()
 
 
+class Lined(Painted):
+    """A widget whose whole text is composed at once and redrawn where a line of it differs."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._lines: list[list[Span]] = []
+
+    def compose_lines(self, width: int, height: int) -> list[list[Span]]:
+        """All lines for this size, from the top."""
+        raise NotImplementedError
+
+    def show(self, facts: Fact) -> None:
+        if not self.size.width:
+            return
+        before, self._lines = self._lines, self.compose_lines(*self.size)
+        if len(before) != len(self._lines):
+            self.refresh()
+            return
+        changed = [y for y, line in enumerate(self._lines) if line != before[y]]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def on_resize(self) -> None:
+        self._lines = self.compose_lines(*self.size)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        spans = self._lines[y] if y < len(self._lines) else []
+        ground = "title" if spans and spans[0][1] == TITLE else ""
+        return self.strip(spans, self.size.width, ground)
+
+
 def spread(left: list[Span], right: list[Span], width: int) -> list[Span]:
     """`left` and `right` at the two ends of a line; the right one goes where there is no room."""
     used = sum(len(text) for text, _ in left)
@@ -112,8 +149,3 @@ def spread(left: list[Span], right: list[Span], width: int) -> list[Span]:
     if used + wanted + 1 > width:
         return left
     return [*left, (" " * (width - used - wanted), ""), *right]
-
-
-def app_of(widget: Widget) -> ConsoleApp:
-    """The app, with its type."""
-    return cast("ConsoleApp", widget.app)

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.strip import Strip
-
 from console.ui import format as text
 from console.ui.store import Fact, Phase
-from console.ui.widgets.painted import Painted, Span, spread
+from console.ui.widgets.painted import TITLE, Lined, Span, spread
 
 
-class Portfolio(Painted):
+class Portfolio(Lined):
     SHOWS: ClassVar[Fact] = (
         Fact.ACCOUNT | Fact.POSITIONS | Fact.LINK | Fact.CONNECTIONS | Fact.CLOCK
     )
     DEFAULT_CSS = "Portfolio { height: 7; }"
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._drawn: list[list[Span]] = []
-
-    def show(self, facts: Fact) -> None:
-        lines = self._compose_lines()
-        if lines != self._drawn:
-            self._drawn = lines
-            self.refresh()
-
-    def on_resize(self) -> None:
-        self._drawn = self._compose_lines()
-
-    def _compose_lines(self) -> list[list[Span]]:
+    def compose_lines(self, width: int, height: int) -> list[list[Span]]:
         store = self.store
-        width = self.size.width
         lost = store.trouble("broker") if store.phase is Phase.CONNECTED else None
         note = ""
         if store.phase is Phase.LOST:
             note = f"as of {text.duration(store.now() - store.phase_since)} ago"
         elif lost is not None:
             note = f"{lost.name} {lost.state.value} {text.duration(store.now() - lost.since)}"
-        title: list[Span] = [(" PORTFOLIO", "bold")]
+        title: list[Span] = [(" PORTFOLIO", TITLE)]
         lines = [spread(title, [(note + " ", "warning")] if note else [], width)]
         account = store.account
         if account is None:
@@ -64,8 +48,3 @@ class Portfolio(Painted):
             line: list[Span] = [(f" {label:<13}", "muted"), (f"{value:>14}", ink)]
             lines.append([*line, ("  ", ""), *extra] if extra else line)
         return lines
-
-    def render_line(self, y: int) -> Strip:
-        lines = self._drawn or self._compose_lines()
-        spans = lines[y] if y < len(lines) else []
-        return self.strip(spans, self.size.width, "title" if y == 0 else "")

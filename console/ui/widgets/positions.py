@@ -21,8 +21,8 @@ class Positions(Grid):
 
     def columns(self) -> Sequence[Column]:
         return (
-            Column("symbol", "", 6, left=True),
-            Column("qty", "QTY", 7),
+            Column("symbol", "", 7, left=True),
+            Column("qty", "QTY", 6),
             Column("avg", "AVG", 9, priority=1),
             Column("last", "LAST", 9, priority=3),
             Column("pl", "P&L", 9),
@@ -37,9 +37,6 @@ class Positions(Grid):
 
     def empty_text(self) -> str:
         return "no positions: b buys"
-
-    def status(self) -> str:
-        return str(len(self.store.positions)) if self.store.positions else ""
 
     def sort_value(self, key: str, column: str) -> float | str:
         position = self.store.positions.get(key)

@@ -10,6 +10,7 @@ from textual.binding import Binding
 from textual.strip import Strip
 
 from console.engine.state import OrderType, Side
+from console.ui import format as text
 from console.ui.actions import Context, bindings
 from console.ui.draft import PEGS, Draft
 from console.ui.widgets.painted import Painted, Span, spread
@@ -194,18 +195,42 @@ class Ticket(Painted, can_focus=True):
         width = self.size.width
         entry = self.entry
         if not entry.active or (entry.line.has_focus and entry.order is None):
-            return self.strip([], width, "title")
+            return self.strip(self._instrument(width), width, "title")
         draft = self.draft
         buying = draft.side is Side.BUY
-        spans: list[Span] = [(f" {draft.side.value.upper():<4} ", ("up" if buying else "down") + " bold")]
+        spans: list[Span] = [
+            (f" {draft.side.value.upper():<4} ", ("up" if buying else "down") + " bold")
+        ]
         for field in draft.fields:
             spans += self._field(field)
         price = self.app.quote_words(draft.symbol)
         return self.strip(spread(spans, [(price + " ", "muted")], width), width, "title")
 
+    def _instrument(self, width: int) -> list[Span]:
+        """Of the chosen symbol, while no order is being written: quote and holding."""
+        symbol = self.app.symbol
+        if not symbol:
+            return []
+        spans: list[Span] = [(f" {symbol} ", "bold"), (self.app.quote_words(symbol), "")]
+        position = self.store.positions.get(symbol)
+        if position is not None:
+            pl = position.unrealized_pl
+            spans += [
+                (
+                    f"   {text.quantity(position.qty)} held at {text.price(position.avg_entry_price)} ",
+                    "muted",
+                ),
+                (text.arrow(pl) + text.signed_money(pl), ("muted", "up", "down")[text.sign(pl)]),
+            ]
+        return spread(spans, [("b buys, s sells ", "muted")], width)
+
     def _field(self, field: str) -> list[Span]:
         value = getattr(self.draft, field)
-        shown = str(value.value).upper().replace("_", " ") if field in ("order_type", "tif") else str(value)
+        shown = (
+            str(value.value).upper().replace("_", " ")
+            if field in ("order_type", "tif")
+            else str(value)
+        )
         here = self.has_focus and self.field == field
         width = _WIDTHS.get(field, 0)
         label = _LABELS[field]
@@ -217,5 +242,10 @@ class Ticket(Painted, can_focus=True):
                 spans.append(("▏", "input accent"))
                 spans.append((" " * max(0, width - len(shown) - 1), "input"))
         else:
-            spans.append((shown.ljust(width) if shown else ("·" * min(3, width)).ljust(width), "bold" if shown else "muted"))
+            spans.append(
+                (
+                    shown.ljust(width) if shown else ("·" * min(3, width)).ljust(width),
+                    "bold" if shown else "muted",
+                )
+            )
         return spans

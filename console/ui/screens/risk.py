@@ -1,0 +1,133 @@
+"""The risk screen: exposure against its caps, drawdown, trading state, what each symbol weighs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from console.engine.state import TradingState
+from console.ui import format as text
+from console.ui.screens.base import ConsoleScreen
+from console.ui.store import Fact, Phase
+from console.ui.widgets.page import Page
+from console.ui.widgets.painted import TITLE, Span
+
+_STATES = {
+    TradingState.ACTIVE: ("up", "every order is taken that passes the checks"),
+    TradingState.REDUCING: ("warning", "only orders that make positions smaller"),
+    TradingState.HALTED: ("alarm", "no orders; cancels pass; A resumes"),
+}
+
+
+class Risk(Page):
+    SHOWS: ClassVar[Fact] = (
+        Fact.ACCOUNT | Fact.POSITIONS | Fact.ORDERS | Fact.TRADING | Fact.LINK | Fact.CLOCK
+    )
+
+    def lines(self, width: int) -> list[list[Span]]:
+        store = self.store
+        title: list[Span] = [(" RISK", TITLE)]
+        if store.account is None:
+            words = "connecting…" if store.phase is Phase.CONNECTING else "no account yet"
+            if store.phase is Phase.FAILED:
+                words = f"no engine: {store.failure}"
+            return [title, [(f" {words}", "muted")]]
+        ink, meaning = _STATES[store.trading_state]
+        lines: list[list[Span]] = [
+            title,
+            [
+                (" Trading state  ", "muted"),
+                (f" {store.trading_state.value} ", ink),
+                (f"  {store.trading_reason or meaning}", ""),
+            ],
+            [
+                (" Kill switch    ", "muted"),
+                ("k", "accent bold"),
+                (" halts, cancels all, closes all", ""),
+            ],
+            [],
+            [(" LIMITS", TITLE), (f"{'value':>27}{'cap':>14}", "muted")],
+        ]
+        for label, value, cap, unit in self._limits():
+            lines.append(self._bar(label, value, cap, unit, width))
+        lines += [[], [(" EXPOSURE BY SYMBOL", TITLE), (f"{'net':>15}{'of equity':>14}", "muted")]]
+        equity = float(store.account.equity) or 1.0
+        positions = sorted(
+            store.positions.values(), key=lambda p: abs(p.market_value), reverse=True
+        )
+        cap = self._number("max_position_notional")
+        for position in positions:
+            value = float(position.market_value)
+            part = abs(value) / cap if cap else abs(value) / equity
+            lines.append(
+                [
+                    (f" {position.symbol:<14}", "bold"), (f"{text.money(value):>20}", ""),
+                    (f"{text.share(abs(value) / equity * 100):>13}  ", "muted"),
+                    (text.gauge(part, max(4, width - 54)), _ink(part)),
+                ]
+            )  # fmt: skip
+        if not positions:
+            lines.append([(" flat: nothing is held", "muted")])
+        return lines
+
+    def _number(self, key: str) -> float:
+        try:
+            return float(self.app.limits.get(key, 0) or 0)
+        except (TypeError, ValueError):
+            return 0.0
+
+    def _limits(self) -> list[tuple[str, float, float, str]]:
+        store = self.store
+        account = store.account
+        assert account is not None
+        gross, _ = store.exposure()
+        equity, before = float(account.equity), float(account.last_equity)
+        waiting = store.open_orders()
+        reserved = sum((_worth(o.qty, o.limit_price or o.stop_price) for o in waiting), 0.0)
+        loss = max(0.0, (before - equity) / before * 100) if before else 0.0
+        peak = max(store.equity_peak, equity)
+        drawdown = (peak - equity) / peak * 100 if peak else 0.0
+        largest = max((abs(float(p.market_value)) for p in store.positions.values()), default=0.0)
+        return [
+            ("Gross exposure", (float(gross) + reserved) / equity * 100 if equity else 0.0, self._number("max_gross_exposure_pct"), "%"),
+            ("Largest position", largest, self._number("max_position_notional"), "$"),
+            ("Open orders", len(waiting), self._number("max_open_orders"), ""),
+            ("Loss today", loss, self._number("max_daily_loss_pct"), "%"),
+            ("Drawdown", drawdown, self._number("max_drawdown_pct"), "%"),
+        ]  # fmt: skip
+
+    def _bar(self, label: str, value: float, cap: float, unit: str, width: int) -> list[Span]:
+        def show(number: float) -> str:
+            return {"%": text.share(number), "$": text.whole_money(number)}.get(unit, f"{number:g}")
+
+        part = value / cap if cap else 0.0
+        spans: list[Span] = [
+            (f" {label:<18}", "muted"), (f"{show(value):>16}", "bold"),
+            (f"{show(cap) if cap else text.NOTHING:>14}  ", "muted"),
+        ]  # fmt: skip
+        if cap:
+            bar = max(4, width - 57)
+            spans += [
+                (text.gauge(part, bar), _ink(part)),
+                (f"{part * 100:4.0f}%", _ink(part) if part >= 0.7 else "muted"),
+            ]
+        return spans
+
+
+def _worth(qty: Decimal | None, price: Decimal | None) -> float:
+    return float(qty * price) if qty is not None and price is not None else 0.0
+
+
+def _ink(part: float) -> str:
+    return "error" if part >= 1 else "warning" if part >= 0.7 else "volume"
+
+
+class RiskScreen(ConsoleScreen):
+    def body(self) -> ComposeResult:
+        self.page = Risk()
+        yield self.page
+
+    def on_mount(self) -> None:
+        self.page.focus()
