@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.config import ConfigError, Mode
 from console.engine.runtime import RuntimeInfo
-from console.exits import FAILED, ExitError
+from console.exits import CONFIG, FAILED, UNAVAILABLE, ExitError
 from console.health.checks import Checks, Finding, HealthRecord, Status
 from console.health.metrics import Metrics
 from console.health.server import HealthServer
@@ -143,6 +143,8 @@ class Host:
                 "risk-manager", risk_manager_settings(settings, commands=commands, events=events)
             ),
         )
+        if settings.ports.risk == 0:
+            self.engine.watch_risk(self.ports["risk"])
         self._write_runtime()
         self._watch_settings()
 
@@ -155,9 +157,11 @@ class Host:
         return service
 
     async def _start_engine(self, endpoint: Any, replay: EmbeddedReplay | None) -> None:
+        from console.broker.errors import BrokerError, BrokerUnavailable
         from console.broker.session import BrokerSession
         from console.broker.streams import TradeUpdates
         from console.engine.engine import Engine
+        from console.engine.journal_files import JournalError
         from signal_bridge import FeedReceiver
 
         settings = self.settings
@@ -179,9 +183,14 @@ class Host:
             state_dir=settings.state_dir,
             replay=replay,
         )
+        try:
+            await engine.start()
+        except (BrokerError, JournalError) as error:
+            code = UNAVAILABLE if isinstance(error, BrokerUnavailable) else CONFIG
+            raise ExitError(str(error), code) from error
+        # Only now: it has nothing to tell before, and has cleaned up by itself where it failed.
         self._engine = engine
         watch_engine(self.checks, engine)
-        await engine.start()
         self.ports |= engine.ports
         for service in self.services.values():
             engine.set_service(service.view)
@@ -222,6 +231,8 @@ class Host:
             "settings changed",
             extra={"fields": {"changed": change.changed, "at_next_start": change.waiting}},
         )
+        if any(name.startswith("risk.") for name in change.changed):
+            self.engine.set_limits(change.settings)
         if self._logs is not None:
             self._logs.set_level(change.settings.log.level)
 
@@ -234,12 +245,8 @@ class Host:
             return False, "stopping"
         if self._engine is None:
             return False, "starting"
-        view = self._engine.view()
-        if not view.ready:
-            return False, "reconciling with the broker"
-        if view.trading_state == "HALTED":
-            return False, f"HALTED: {view.trading_reason}".rstrip(": ")
-        return True, ""
+        health = self._engine.health()
+        return bool(health["ready"]), str(health["reason"])
 
     def _metrics(self) -> dict[str, str]:
         metrics = {"mode": self.settings.mode.value}

@@ -65,8 +65,9 @@ def _is_number(text: str) -> bool:
 
 def _face(given: list[tuple[str, str]]) -> int:
     from console.cli.face import run_face
-    from console.config.errors import EXIT_CONFIG, ConfigError
+    from console.config.errors import ConfigError
     from console.config.layers import Overrides
+    from console.exits import ExitError
 
     last = dict(given)
     try:
@@ -81,6 +82,6 @@ def _face(given: list[tuple[str, str]]) -> int:
                 speed=float(last["--speed"]) if "--speed" in last else None,
             )
         )
-    except ConfigError as error:
+    except (ConfigError, ExitError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return EXIT_CONFIG
+        return error.exit_code

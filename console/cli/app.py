@@ -53,10 +53,11 @@ def run(arguments: Sequence[str]) -> int:
         except typer.Abort:
             return 130
         except Exception as error:
-            code = _usage(error) or _told(error)
-            if code is None:
-                raise
-            return code
+            if (code := _usage(error)) is not None:
+                return code
+            if isinstance(getattr(error, "exit_code", None), int):
+                return told(error)
+            raise
     return result if isinstance(result, int) else 0
 
 
@@ -75,14 +76,6 @@ def _usage(error: Exception) -> int | None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
     return fail(f"{message().rstrip('.')}; see {path} --help", 2)
-
-
-def _told(error: Exception) -> int | None:
-    from console.config.errors import ConfigError
-
-    if isinstance(error, ConfigError) or isinstance(getattr(error, "exit_code", None), int):
-        return told(error)
-    return None
 
 
 @app.callback(invoke_without_command=True)

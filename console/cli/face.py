@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from console.config.layers import Layers, Overrides, read_layers
-from console.exits import FAILED, OK
+from console.exits import CONFIG, OK, ExitError
 
 if TYPE_CHECKING:
+    from console.config import Settings
     from console.engine.link import Link
     from console.host import HostThread
+    from console.ui.app import ConsoleApp
 
 START_TIMEOUT_S = 30.0
 _CONFIRM = ("all", "dangerous", "none")
@@ -21,30 +25,49 @@ class _Embedded:
     """The host behind the face: started by `connect` on a worker thread, stopped after the face."""
 
     def __init__(self, layers: Layers, overrides: Overrides) -> None:
-        self._layers = layers
+        self._layers: Layers | None = layers
         self._overrides = overrides
         self._thread: HostThread | None = None
         self._lock = threading.Lock()
+        self._leave: Callable[[int], None] | None = None
         self.failure: BaseException | None = None
 
-    def connect(self) -> Link:
-        """Start the host and wait for its link. Raises what kept it from starting."""
-        from console.config.loading import settings_of
-        from console.host import HostThread
+    def leave_by(self, leave: Callable[[int], None]) -> None:
+        """How to close the face where the host can't run: settings, ports, the state directory."""
+        self._leave = leave
 
-        with self._lock:
-            if self._thread is None:
-                self._thread = HostThread(
-                    lambda: settings_of(self._layers), overrides=self._overrides
-                )
-                self._thread.start()
+    def connect(self) -> Link:
+        """Start the host, anew after a failure, and wait for its link."""
+        self._stop_failed()
         try:
-            link = self._thread.link.result(START_TIMEOUT_S)
+            link = self._started().link.result(START_TIMEOUT_S)
         except BaseException as error:
             self.failure = error
+            code = getattr(error, "exit_code", None)
+            if isinstance(code, int) and self._leave is not None:
+                self._leave(code)
             raise
         self.failure = None
         return link
+
+    def _started(self) -> HostThread:
+        from console.config.loading import settings_of
+        from console.host import HostThread
+
+        def load() -> Settings:
+            # Read again for a second try: what kept the first from starting may be mended.
+            layers, self._layers = self._layers or read_layers(self._overrides), None
+            return settings_of(layers)
+
+        with self._lock:
+            if self._thread is None:
+                self._thread = HostThread(load, overrides=self._overrides)
+                self._thread.start()
+            return self._thread
+
+    def _stop_failed(self) -> None:
+        if self.failure is not None:
+            self.stop()
 
     def stop(self) -> None:
         with self._lock:
@@ -60,11 +83,17 @@ def run_face(overrides: Overrides) -> int:
     """Run the console in this terminal. Raises `ConfigError` where that shows before the paint."""
     layers = read_layers(overrides)
     embedded = _Embedded(layers, overrides)
+    app = _make_app(layers, layers.credentials.mode, embedded.connect)
+    embedded.leave_by(lambda code: app.call_from_thread(app.exit, code))
     try:
-        code = _run_app(layers.tree, layers.credentials.mode, embedded.connect)
+        code = _run(app)
     finally:
         embedded.stop()
-    return _outcome(embedded.failure, code)
+    if embedded.failure is not None:
+        from console.cli.output import told
+
+        return told(embedded.failure)
+    return code
 
 
 def run_attached(overrides: Overrides) -> int:
@@ -73,35 +102,45 @@ def run_attached(overrides: Overrides) -> int:
     from console.engine.link import RemoteLink
 
     runtime = find_engine(overrides)
-    tree = read_layers(overrides).tree
-    return _run_app(
-        tree | {"feed": tree["feed"] | {"features": runtime.features}},
-        runtime.mode,
-        lambda: RemoteLink(runtime),
-    )
+    layers = read_layers(overrides)
+    layers.tree["feed"]["features"] = list(runtime.features)
+    return _run(_make_app(layers, runtime.mode, lambda: RemoteLink(runtime)))
 
 
-def _run_app(tree: dict[str, Any], mode: str, connect: Any) -> int:
+def _make_app(layers: Layers, mode: str, connect: Callable[[], Link]) -> ConsoleApp:
+    from console.ui.actions import KeymapError
     from console.ui.app import ConsoleApp
+    from console.ui.theme import ThemeError
 
-    ui = tree["ui"]
-    app = ConsoleApp(
-        connect,
-        theme=ui["theme"],
-        keys=ui["keys"],
-        # The models refuse another word in a moment; until then the careful one holds.
-        confirm=ui["confirm"] if ui["confirm"] in _CONFIRM else "all",
-        feed_columns=tuple(tree["feed"]["features"]),
-        mode=mode,
-    )
-    code = app.run()
-    return code if isinstance(code, int) else OK
+    ui, feed = layers.tree["ui"], layers.tree["feed"]
+    try:
+        return ConsoleApp(
+            connect,
+            theme=ui["theme"],
+            keys=ui["keys"],
+            # The models refuse another word in a moment; until then the careful one holds.
+            confirm=ui["confirm"] if ui["confirm"] in _CONFIRM else "all",
+            feed_columns=tuple(feed["features"]),
+            mode=mode,
+            themes_dir=layers.config_dir / "themes",
+            limits=layers.tree["risk"],
+            stale_after_s=float(feed["quote_stale_s"]),
+        )
+    except (ThemeError, KeymapError) as error:
+        raise ExitError(str(error), CONFIG) from None
 
 
-def _outcome(failure: BaseException | None, code: int) -> int:
-    """Where the host could not start: why, once the screen is the shell's again."""
-    if failure is None:
-        return code
-    from console.cli.output import told
+def _run(app: ConsoleApp) -> int:
+    """Run it until it is left. SIGTERM and SIGHUP leave it too; the host behind it drains."""
 
-    return told(failure) or FAILED
+    def leave(_number: int, _frame: object) -> None:
+        # Python runs this between two steps of the loop: it only puts a message into its queue.
+        app.exit(OK)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        code = app.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if isinstance(code, int) else (app.return_code or OK)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from console.cli import PROGRAM
-from console.exits import CONFIG, FAILED, OK
+from console.exits import FAILED, OK
 
 
 class Format(StrEnum):
@@ -83,10 +83,6 @@ def told(error: BaseException) -> int:
     code = getattr(error, "exit_code", None)
     if isinstance(code, int) and code != OK:
         return fail(str(error), code)
-    from console.config.errors import ConfigError
-
-    if isinstance(error, ConfigError):
-        return fail(str(error), CONFIG)
     return fail(f"{type(error).__name__}: {error}", FAILED)
 
 

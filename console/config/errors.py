@@ -9,6 +9,8 @@ EXIT_CONFIG = 78
 class ConfigError(ValueError):
     """A setting that can't be used: what it is, the rule it breaks, and what to do. One line."""
 
+    exit_code = EXIT_CONFIG
+
     def __init__(self, value: str, rule: str, remedy: str, *, origin: str = "") -> None:
         self.value = value
         self.rule = rule

@@ -133,6 +133,8 @@ def read_toml(path: Path) -> tuple[Table, str]:
     except tomllib.TOMLDecodeError as error:
         reason, _, place = str(error).rpartition(" (at ")
         line = place.removeprefix("line ").partition(",")[0].rstrip(")")
+        if place.startswith("end of document"):
+            line = str(text.count("\n") + 1)
         where = f"{path}:{line}" if line.isdigit() else str(path)
         raise ConfigError(
             where, f"is no valid TOML: {reason or error}", "correct the file at that line"

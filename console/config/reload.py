@@ -175,7 +175,6 @@ class ConfigWatcher:
             step=20,
             stop_event=self._stop,
             recursive=False,
-            raise_interrupt=False,
         ):
             self.check()
 

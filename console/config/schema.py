@@ -65,6 +65,8 @@ def line_of(text: str, path: tuple[str, ...]) -> int | None:
     for number, line in enumerate(text.splitlines(), 1):
         if match := _HEADER.fullmatch(line.strip()):
             table = _parts(match[1])
+            if table == path:
+                return number
             if path[: len(table)] == table:
                 header = number
         elif match := _ASSIGNMENT.match(line.strip()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from console.health.checks import Checks, Finding, HealthRecord, Status
 from console.health.metrics import Figures
@@ -16,6 +16,8 @@ class Watched(Protocol):
 
     def view(self) -> EngineView: ...
 
+    def health(self) -> dict[str, Any]: ...
+
 
 _TRADING_STATES = ("ACTIVE", "REDUCING", "HALTED")
 
@@ -24,9 +26,14 @@ def watch_engine(checks: Checks, engine: Watched) -> None:
     """Add the engine's checks: its readiness, its trading state and each of its connections."""
 
     def reconciled() -> Finding:
-        if engine.view().ready:
+        health = engine.health()
+        if health["ready"]:
             return Finding(Status.HEALTHY)
-        return Finding(Status.DEGRADED, "not reconciled with the broker yet")
+        return Finding(Status.DEGRADED, str(health["reason"]))
+
+    def journal() -> Finding:
+        failure = engine.health()["journal_failure"]
+        return Finding(Status.UNHEALTHY, failure) if failure else Finding(Status.HEALTHY)
 
     def trading() -> Finding:
         view = engine.view()
@@ -46,20 +53,21 @@ def watch_engine(checks: Checks, engine: Watched) -> None:
         return Finding(Status.DEGRADED, ", ".join(poor))
 
     checks.add("engine", reconciled)
+    checks.add("journal", journal)
     checks.add("trading", trading)
     checks.add("connections", connected)
 
 
 def engine_metrics(engine: Watched) -> dict[str, str]:
     """The engine's part of /health's metrics, as text."""
-    view = engine.view()
+    view, health = engine.view(), engine.health()
     metrics = {
-        "trading_state": view.trading_state.value,
-        "orders_open": str(_open(view)),
-        "orders_in_doubt": str(_in_doubt(view)),
-        "positions": str(len(view.positions)),
-        "events": str(view.seq),
-    }
+        name: str(health[name])
+        for name in (
+            "trading_state", "open_orders", "in_doubt", "positions", "events", "journal_rows",
+            "broker_requests", "broker_failures", "bus_malformed",
+        )
+    }  # fmt: skip
     if view.session is not None:
         metrics["market"] = "open" if view.session.is_open else "closed"
         metrics["market_time"] = view.session.market_time.isoformat().replace("+00:00", "Z")
@@ -76,11 +84,15 @@ def figures(checks: Checks, engine: Watched | None, record: HealthRecord) -> Fig
     found.gauges["healthy"] = float(checks.report().status is Status.HEALTHY)
     if engine is None:
         return found
-    view = engine.view()
-    found.gauges["orders_open"] = _open(view)
-    found.gauges["orders_in_doubt"] = _in_doubt(view)
-    found.gauges["positions"] = len(view.positions)
-    found.counters["events"] = view.seq
+    view, health = engine.view(), engine.health()
+    for name in ("open_orders", "in_doubt", "positions", "broker_latency_ms"):
+        if health[name] is not None:
+            found.gauges[name] = float(health[name])
+    for name in (
+        "events", "journal_rows", "journal_flushes", "broker_requests", "broker_failures",
+        "bus_malformed", "bus_turned_away",
+    ):  # fmt: skip
+        found.counters[name] = float(health[name])
     found.labelled["trading_state", "state"] = {
         state: float(view.trading_state == state) for state in _TRADING_STATES
     }
@@ -91,11 +103,3 @@ def figures(checks: Checks, engine: Watched | None, record: HealthRecord) -> Fig
         connection.name: float(connection.state == "connected") for connection in view.connections
     }
     return found
-
-
-def _open(view: EngineView) -> int:
-    return sum(not order.state.is_final for order in view.orders)
-
-
-def _in_doubt(view: EngineView) -> int:
-    return sum(order.state == "UNKNOWN" for order in view.orders)
