@@ -6,3 +6,4 @@ pub mod calendar;
 pub mod http;
 pub mod messages;
 pub mod service;
+pub mod telemetry;
