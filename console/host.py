@@ -24,7 +24,6 @@ from console.exits import CONFIG, FAILED, UNAVAILABLE, ExitError
 from console.health.checks import Checks, Finding, HealthRecord, Status
 from console.health.metrics import Metrics
 from console.health.server import HealthServer
-from console.health.watch import engine_metrics, figures, watch_engine
 from console.runtime import StateDir, exchange_dir
 from console.services import (
     EmbeddedReplay,
@@ -35,6 +34,7 @@ from console.services import (
     quietly,
     risk_manager_settings,
 )
+from console.watch import engine_metrics, figures, watch_engine
 
 if TYPE_CHECKING:
     from console.config import ConfigWatcher, Overrides, Reloaded, ReloadRefused, Settings
