@@ -1,7 +1,7 @@
 """Rust for Python: features, the feed receiver, the risk gate and the embedded services."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,3 +100,157 @@ class FeatureComputer:
 
     def reset(self, symbol: str | None = None) -> None:
         """Forgets what was seen of one symbol, or of all."""
+
+# ── the feed ───────────────────────────────────────────────────────────────────────────────────
+
+QUOTE_FEATURES: tuple[str, ...]
+"""Numbers of a quote, which a feed shows as columns beside the features of bars."""
+
+@final
+class FeedReceiver:
+    """Receives the market bus on a thread of its own, without the GIL, and keeps what it says.
+
+    `endpoint` is the publisher's address; it need not be there yet. `features` are names that
+    `FeatureComputer` takes and names of `QUOTE_FEATURES`: the columns of a frame. `history` is how
+    many bars are kept a symbol, `high_water_mark` how many messages wait at most. With
+    `stale_after_s` seconds without a message the state is `stale`. For CURVE give `secret_key` and
+    the publisher's public `server_key`, both Z85. Settings that can't be are a ValueError.
+
+    It reconnects by itself, drops and counts what is malformed, and counts missing numbers. A bar
+    that begins with its symbol's last one corrects the history alone; an older one is dropped.
+    """
+
+    def __new__(
+        cls,
+        endpoint: str,
+        symbols: Sequence[str],
+        *,
+        features: Sequence[str],
+        history: int,
+        high_water_mark: int,
+        stale_after_s: float,
+        topic: str = "market",
+        secret_key: str | None = None,
+        server_key: str | None = None,
+    ) -> FeedReceiver: ...
+    @property
+    def running(self) -> bool: ...
+    def start(self) -> None:
+        """Starts the thread, once. RuntimeError if it can't be."""
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Ends the thread and joins it; RuntimeError if that takes longer."""
+
+    def frame(self, now: float) -> FeedFrame:
+        """Everything known at `now = time.monotonic()`; some microseconds, whatever the traffic."""
+
+    def bars(
+        self, symbol: str
+    ) -> tuple[NDArray[np.int64], _Floats, _Floats, _Floats, _Floats, _Floats]:
+        """Timestamps (ns), open, high, low, close and volume of the bars kept, oldest first.
+
+        The bar that trades are still making comes last. KeyError for a symbol not followed.
+        """
+
+    def seed(
+        self,
+        symbol: str,
+        timestamps: NDArray[np.int64],
+        open: _Floats,  # noqa: A002
+        high: _Floats,
+        low: _Floats,
+        close: _Floats,
+        volume: _Floats,
+    ) -> None:
+        """Warms a symbol up from recorded bars, oldest first, in place of what was gathered.
+
+        Live bars later than the last of them are kept. ValueError for bars out of order or not
+        finite, KeyError for a symbol not followed.
+        """
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start: received, bars, quotes, trades, heartbeats, ignored, late,
+        malformed, gaps, restarts, reconnects, bytes."""
+
+@final
+class FeedFrame:
+    """What a feed knew at one moment. Arrays are read-only, one value a symbol, NaN if unknown."""
+
+    @property
+    def number(self) -> int:
+        """Grows when something changed."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def versions(self) -> NDArray[np.uint64]:
+        """By symbol, grows with its every change."""
+
+    @property
+    def last(self) -> _Floats:
+        """The newest trade's price, or the newest bar's close if that ended later."""
+
+    @property
+    def bid(self) -> _Floats: ...
+    @property
+    def ask(self) -> _Floats: ...
+    @property
+    def bid_size(self) -> _Floats: ...
+    @property
+    def ask_size(self) -> _Floats: ...
+    @property
+    def day_open(self) -> _Floats:
+        """Of the regular session of the newest date seen, as the three that follow."""
+
+    @property
+    def day_high(self) -> _Floats: ...
+    @property
+    def day_low(self) -> _Floats: ...
+    @property
+    def day_volume(self) -> _Floats: ...
+    @property
+    def previous_close(self) -> _Floats:
+        """The last regular price of the date before, of those seen or seeded."""
+
+    @property
+    def quote_at(self) -> _Floats:
+        """When the quote came, in seconds of `time.monotonic`."""
+
+    @property
+    def last_at(self) -> _Floats:
+        """When `last` came, in seconds of `time.monotonic`; NaN while it is from a seed."""
+
+    @property
+    def market_at(self) -> _Floats:
+        """Market time of the newest message, in seconds since the epoch."""
+
+    @property
+    def features(self) -> _Floats:
+        """(symbols, feature_names)"""
+
+    @property
+    def sparks(self) -> _Floats:
+        """(symbols, 32): the last closes, the newest last, NaN before."""
+
+    @property
+    def received(self) -> int: ...
+    @property
+    def gaps(self) -> int:
+        """Messages that the publisher numbered and that never came."""
+
+    @property
+    def malformed(self) -> int: ...
+    @property
+    def rate(self) -> float:
+        """Messages a second over the last second."""
+
+    @property
+    def message_at(self) -> float:
+        """When the last message came, in seconds of `time.monotonic`; NaN if none ever did."""
+
+    @property
+    def state(self) -> Literal["connecting", "connected", "stale", "lost"]: ...
+    def changed_since(self, other: FeedFrame | None) -> NDArray[np.bool_]:
+        """Which symbols changed since an earlier frame of the same receiver; all for None."""

@@ -4,6 +4,7 @@ mod batch;
 mod codec;
 pub mod formulas;
 mod indicators;
+pub mod micro;
 mod names;
 mod node;
 mod standard;

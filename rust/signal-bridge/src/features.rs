@@ -95,9 +95,7 @@ impl PyBar {
             return false;
         };
         let other = other.get();
-        self.timestamp == other.timestamp
-            && self.bar == other.bar
-            && self.symbol.is(&other.symbol)
+        self.timestamp == other.timestamp && self.bar == other.bar && self.symbol.is(&other.symbol)
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
