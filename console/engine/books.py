@@ -112,6 +112,10 @@ class Books:
     def open_orders(self) -> Iterator[OrderView]:
         return (order for order in self.orders.values() if not order.state.is_final)
 
+    def held_open(self) -> list[OrderView]:
+        """The open orders as a list of this moment."""
+        return list(self.open_orders())
+
     def find(self, identity: str) -> OrderView | None:
         """An order by client order id or the broker's, from memory or else from the journal."""
         known = self.orders.get(identity) or self.orders.get(self._ids.get(identity, ""))

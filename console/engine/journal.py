@@ -84,7 +84,6 @@ class Journal:
         self._lock = lock
         self._wall_ns = wall_ns
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(CAPACITY)
-        self._max_pages: int | None = None
         self._closed = False
         self._guard = threading.Lock()
         self._reader = sqlite3.connect(path, check_same_thread=False)
@@ -172,10 +171,6 @@ class Journal:
             self.append(kind, subject, body, is_open=is_open, keys=keys, market_ns=market_ns)
         )
 
-    def limit_pages(self, pages: int) -> None:
-        """Let the file grow to so many pages at most; what goes beyond fails as on a full disk."""
-        self._max_pages = int(pages)
-
     def _write(self) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)
         try:
@@ -203,8 +198,6 @@ class Journal:
         seq, previous, at = self._seq, self._hash, self._wall_ns()
         numbers = []
         try:
-            if self._max_pages is not None:
-                connection.execute(f"PRAGMA max_page_count={self._max_pages}")
             connection.execute("BEGIN IMMEDIATE")
             for row in group:
                 seq += 1

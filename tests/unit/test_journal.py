@@ -1,13 +1,16 @@
 """The journal: what is promised of it when the disk, the process or somebody's hand fails."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -18,6 +21,18 @@ from hypothesis import strategies as st
 
 from console.engine.journal import FILE_NAME, GROUP, Journal, JournalClosed
 from console.engine.journal_files import JournalError, StateDirLocked
+
+
+@contextlib.contextmanager
+def full_disk(state_dir: Path) -> Iterator[None]:
+    """No file of this process may grow beyond what the journal's largest has: EFBIG, for real."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = max(path.stat().st_size for path in state_dir.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
@@ -119,15 +134,10 @@ async def test_nothing_is_taken_once_it_is_closed(state_dir):
 async def test_a_disk_that_fails_is_an_error_for_each_that_waits_and_it_goes_on_after(state_dir):
     journal = Journal.open(state_dir)
     await journal.commit("order", "a", {"n": 0})
-    locker = sqlite3.connect(state_dir / FILE_NAME, isolation_level=None)
-    pages = locker.execute("PRAGMA page_count").fetchone()[0]
-    locker.close()
-    # SQLite's own answer to a full disk, without filling one: the file may not grow any more.
-    journal.limit_pages(pages)
-    with pytest.raises(JournalError, match="full"):
-        await journal.commit("order", "a", {"n": "x" * 100_000})
-    assert journal.failure is not None
-    journal.limit_pages(1 << 30)
+    with full_disk(state_dir):
+        with pytest.raises(JournalError, match=FILE_NAME):
+            await journal.commit("order", "a", {"n": "x" * 100_000})
+        assert journal.failure is not None
     assert await journal.commit("order", "a", {"n": 1}) == 2
     assert journal.failure is None
     assert journal.verify().sound

@@ -1,0 +1,119 @@
+"""What the engine does without being asked: refresh, compare with the broker, mend the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from console.broker.errors import BrokerError
+from console.engine.books import Books
+from console.engine.events import Severity
+from console.engine.facts import Facts
+from console.engine.readiness import Readiness
+from console.engine.reconcile import Reconciled, Reconciler
+from console.engine.state import TradingState
+from console.engine.tradingstate import TradingStateLatch
+
+REFRESH_S = {"DEMO": 1.0, "EXCHANGE": 2.0, "PAPER": 5.0}
+AFTER_FILL_S = 0.1
+"""Fills that follow one another closely share a refresh."""
+RETRY_S = 1.0
+MEND_S = 1.0
+
+
+class Upkeep:
+    """See the module."""
+
+    def __init__(
+        self,
+        books: Books,
+        reconciler: Reconciler,
+        readiness: Readiness,
+        trading: TradingStateLatch,
+        facts: Facts,
+        *,
+        refresh_s: float,
+        reconcile_s: float,
+        on_failure: Callable[[BrokerError], None],
+        after_comparison: Callable[[], None],
+    ) -> None:
+        self._books = books
+        self._reconciler = reconciler
+        self._readiness = readiness
+        self._trading = trading
+        self._facts = facts
+        self._refresh_s = refresh_s
+        self._reconcile_s = reconcile_s
+        self._on_failure = on_failure
+        self._after_comparison = after_comparison
+        self._refresh = asyncio.Event()
+        self._reconcile = asyncio.Event()
+
+    def refresh_soon(self) -> None:
+        """Account and positions have changed at the broker."""
+        self._refresh.set()
+
+    def compare_soon(self) -> None:
+        """The books may lack something."""
+        self._reconcile.set()
+
+    async def compare(self) -> Reconciled:
+        """Reconcile now and draw the consequences. Raises `BrokerError`."""
+        found = await self._reconciler.run()
+        self._readiness.reconciled = True
+        if found.unexplained:
+            text = f"positions differ and no fill explains it: {found.in_words()}"
+            self._facts.notice(Severity.ERROR, "reconcile", text)
+            if self._trading.tightens(TradingState.REDUCING):
+                await self._trading.asked(TradingState.REDUCING, text, "reconcile")
+        elif found.changed or found.external:
+            self._facts.notice(Severity.INFO, "reconcile", found.in_words())
+        self._readiness.update()
+        return found
+
+    async def refreshing(self) -> None:
+        """Keep account and positions current until cancelled."""
+        while True:
+            await _woken(self._refresh, self._refresh_s, AFTER_FILL_S)
+            await self._tried(self._reconciler.refresh)
+
+    async def comparing(self) -> None:
+        """Reconcile every while, and at once when asked, until cancelled."""
+        while True:
+            pause = self._reconcile_s if self._readiness.reconciled else RETRY_S
+            await _woken(self._reconcile, pause)
+            if await self._tried(self.compare):
+                self._after_comparison()
+
+    async def _tried(self, call: Callable[[], Awaitable[object]]) -> bool:
+        try:
+            await call()
+        except BrokerError as error:
+            self._on_failure(error)
+            return False
+        return True
+
+    async def mending(self) -> None:
+        """While the journal can't be written it is tried; once it can, what it missed follows."""
+        while True:
+            await asyncio.sleep(MEND_S)
+            if self._readiness.journal_failure is None:
+                continue
+            rows = [self._books.record(o, "recorded again") for o in self._books.held_open()]
+            rows.append(self._books.note("journal", "engine", {"text": "it can be written again"}))
+            results = await asyncio.gather(
+                *(asyncio.wrap_future(row) for row in rows), return_exceptions=True
+            )
+            if not any(isinstance(result, BaseException) for result in results):
+                self._readiness.journal_failure = None
+                self._facts.notice(Severity.WARNING, "journal", "the journal can be written again")
+                self._readiness.update()
+
+
+async def _woken(event: asyncio.Event, pause_s: float, settle_s: float = 0.0) -> None:
+    """Until the event, but no longer than the pause; then a moment for what follows closely."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), pause_s)
+        await asyncio.sleep(settle_s)
+    event.clear()
