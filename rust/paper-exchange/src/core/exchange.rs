@@ -1,0 +1,389 @@
+//! The exchange: accounts and the market together, and the requests that change them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use common::calendar::Session;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use super::session::{boundary_after, current};
+use super::{
+    Account, Batch, Configuration, Fact, Fill, Ids, MINUTE, Market, Nanos, Order, Phase, Sample,
+    Status, SymbolId,
+};
+
+/// How the exchange behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeSettings {
+    pub seed: u64,
+    /// One fill in ten comes in two parts.
+    pub partial_fills: bool,
+    /// Taken from every fill at the market, in basis points.
+    pub slippage_bp: Decimal,
+    /// Before an order reaches the book, market time.
+    pub latency: Nanos,
+    /// Buying power per dollar of equity: 1, 2 or 4.
+    pub multiplier: u32,
+}
+
+impl Default for ExchangeSettings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            partial_fills: true,
+            slippage_bp: Decimal::ZERO,
+            latency: 0,
+            multiplier: 2,
+        }
+    }
+}
+
+/// What a trade update tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateEvent {
+    PendingNew,
+    New,
+    PartialFill,
+    Fill,
+    Canceled,
+    Expired,
+    Replaced,
+    Rejected,
+}
+
+impl UpdateEvent {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PendingNew => "pending_new",
+            Self::New => "new",
+            Self::PartialFill => "partial_fill",
+            Self::Fill => "fill",
+            Self::Canceled => "canceled",
+            Self::Expired => "expired",
+            Self::Replaced => "replaced",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Something that happened to an order, for the account's `trade_updates`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    pub account: usize,
+    pub event: UpdateEvent,
+    pub execution_id: Uuid,
+    pub at: Nanos,
+    pub order: Order,
+    pub fill: Option<Fill>,
+}
+
+/// An order's place: its account and its number there.
+pub(super) type Place = (usize, usize);
+
+pub struct Exchange {
+    pub(super) settings: ExchangeSettings,
+    pub(super) now: Nanos,
+    pub(super) session: Session,
+    pub(super) phase: Phase,
+    pub(super) market: Market,
+    pub(super) accounts: Vec<Account>,
+    by_key: HashMap<Arc<str>, usize>,
+    /// Open orders of each symbol, in the order in which they came.
+    pub(super) book: Vec<Vec<Place>>,
+    pub(super) ids: Ids,
+    pub(super) updates: Vec<Update>,
+    pub(super) facts: Vec<Fact>,
+    /// When an order has to be looked at though no price moves.
+    pub(super) timers: BTreeSet<(Nanos, Place)>,
+    dirty: Vec<Place>,
+    sampled_at: Nanos,
+}
+
+impl Exchange {
+    /// An exchange without accounts, for the symbols that have prices, at market time `now`.
+    #[must_use]
+    pub fn new<S: AsRef<str>>(settings: ExchangeSettings, symbols: &[S], now: Nanos) -> Self {
+        let session = current(now);
+        Self {
+            ids: Ids::new(settings.seed),
+            settings,
+            now,
+            phase: Phase::of(&session, now),
+            session,
+            market: Market::new(symbols),
+            accounts: Vec::new(),
+            by_key: HashMap::new(),
+            book: vec![Vec::new(); symbols.len()],
+            updates: Vec::new(),
+            facts: Vec::new(),
+            timers: BTreeSet::new(),
+            dirty: Vec::new(),
+            sampled_at: now,
+        }
+    }
+
+    /// Refuses orders for a symbol of which nothing is recorded but daily prices.
+    pub fn suspend_trading(&mut self, symbol: SymbolId) {
+        self.market.get_mut(symbol).tradable = false;
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    #[must_use]
+    pub fn market(&self) -> &Market {
+        &self.market
+    }
+
+    #[must_use]
+    pub fn account(&self, number: usize) -> &Account {
+        &self.accounts[number]
+    }
+
+    #[must_use]
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    #[must_use]
+    pub fn account_number(&self, key_id: &str) -> Option<usize> {
+        self.by_key.get(key_id).copied()
+    }
+
+    /// Opens the account of `key_id`.
+    pub fn open_account(&mut self, key_id: &str, secret_hash: &str) -> usize {
+        let account = Account::new(key_id, secret_hash, self.now, self.settings.multiplier);
+        self.facts.push(Fact::Opened {
+            account: Arc::from(key_id),
+            secret_hash: secret_hash.to_owned(),
+            at: self.now,
+        });
+        self.insert_account(account)
+    }
+
+    pub(super) fn insert_account(&mut self, account: Account) -> usize {
+        let number = self.accounts.len();
+        self.by_key
+            .insert(Arc::from(account.key_id.as_str()), number);
+        self.accounts.push(account);
+        number
+    }
+
+    pub fn configure(&mut self, number: usize, configuration: Configuration) {
+        self.facts.push(Fact::Configured {
+            account: self.key(number),
+            configuration: configuration.clone(),
+        });
+        self.accounts[number].configuration = configuration;
+    }
+
+    pub(super) fn key(&self, number: usize) -> Arc<str> {
+        Arc::from(self.accounts[number].key_id.as_str())
+    }
+
+    /// Moves time to `now`, through the opens and closes on the way. Time never goes back.
+    pub fn advance(&mut self, now: Nanos) {
+        while let Some(boundary) =
+            boundary_after(&self.session, self.now).filter(|&boundary| boundary <= now)
+        {
+            self.now = boundary;
+            self.cross(boundary);
+        }
+        self.now = self.now.max(now);
+        self.release();
+        if self.phase == Phase::Regular && self.now - self.sampled_at >= MINUTE {
+            self.sample();
+        }
+    }
+
+    fn cross(&mut self, boundary: Nanos) {
+        self.phase = Phase::of(&self.session, boundary);
+        match self.phase {
+            Phase::Pre => self.activate_queued(true),
+            Phase::Regular => {
+                self.market.start_session();
+                self.activate_queued(false);
+            }
+            Phase::Post => self.close_session(),
+            Phase::Closed => {
+                self.expire();
+                self.session = current(boundary);
+            }
+        }
+    }
+
+    fn close_session(&mut self) {
+        self.closing_auction();
+        let at = self.now;
+        self.expire();
+        self.market.end_session();
+        self.sample();
+        for number in 0..self.accounts.len() {
+            let account = &self.accounts[number];
+            let balances = account.balances(&self.market);
+            let marks: Vec<(Arc<str>, Decimal)> = account
+                .positions
+                .keys()
+                .filter_map(|symbol| Some((Arc::clone(symbol), self.market.mark(symbol)?)))
+                .collect();
+            let (equity, maintenance_margin) = (balances.equity, balances.maintenance_margin);
+            self.accounts[number].close_day(at, equity, maintenance_margin, &marks);
+            let account = self.key(number);
+            self.facts.push(Fact::DayClosed {
+                account,
+                at,
+                equity,
+                maintenance_margin,
+                marks,
+            });
+        }
+    }
+
+    fn expire(&mut self) {
+        for symbol in 0..self.book.len() {
+            for place in self.book[symbol].clone() {
+                let order = self.at(place);
+                if order.status.is_open() && order.expires_at <= self.now {
+                    self.finish(place, Status::Expired);
+                }
+            }
+        }
+    }
+
+    fn sample(&mut self) {
+        self.sampled_at = self.now - self.now.rem_euclid(MINUTE);
+        for number in 0..self.accounts.len() {
+            let account = &self.accounts[number];
+            let equity = account.balances(&self.market).equity;
+            if account
+                .samples
+                .last()
+                .is_none_or(|last| last.equity != equity)
+            {
+                let sample = Sample {
+                    at: self.now,
+                    equity,
+                };
+                self.accounts[number].sample(sample);
+                self.facts.push(Fact::Sampled {
+                    account: self.key(number),
+                    sample,
+                });
+            }
+        }
+    }
+
+    /// Sets the clock without letting anything happen on the way.
+    pub(super) fn set_time(&mut self, now: Nanos) {
+        self.now = now;
+        self.session = current(now);
+        self.phase = Phase::of(&self.session, now);
+        self.sampled_at = now;
+    }
+
+    pub(super) fn at(&self, place: Place) -> &Order {
+        &self.accounts[place.0].orders[place.1]
+    }
+
+    /// The order, to be changed: it will be remembered with the next batch.
+    pub(super) fn at_mut(&mut self, place: Place) -> &mut Order {
+        if self.dirty.last() != Some(&place) {
+            self.dirty.push(place);
+        }
+        &mut self.accounts[place.0].orders[place.1]
+    }
+
+    pub(super) fn place_of(&self, account: usize, id: Uuid) -> Option<Place> {
+        self.accounts[account]
+            .by_id
+            .get(&id)
+            .map(|&index| (account, index))
+    }
+
+    pub(super) fn symbol_of(&self, place: Place) -> SymbolId {
+        self.market.id(&self.at(place).symbol).unwrap_or_default()
+    }
+
+    /// Writes an order into its account and the book, without remembering it.
+    pub(super) fn store(&mut self, account: usize, order: Order) -> Place {
+        let symbol = self.market.register(&order.symbol);
+        self.book.resize(self.market.len(), Vec::new());
+        let open = order.status.is_open();
+        let not_before = order.not_before;
+        let place = (account, self.accounts[account].store(order));
+        let row = &mut self.book[symbol];
+        match row.iter().position(|&other| other == place) {
+            Some(index) if !open => {
+                row.remove(index);
+            }
+            None if open => row.push(place),
+            _ => {}
+        }
+        if open && not_before > self.now {
+            self.timers.insert((not_before, place));
+        }
+        place
+    }
+
+    /// Writes a new order and remembers it.
+    pub(super) fn enter(&mut self, account: usize, order: Order) -> Place {
+        let place = self.store(account, order);
+        self.dirty.push(place);
+        place
+    }
+
+    /// Takes an order that has ended out of the book.
+    pub(super) fn leave(&mut self, place: Place) {
+        self.accounts[place.0].open.remove(&place.1);
+        let symbol = self.symbol_of(place);
+        self.book[symbol].retain(|&other| other != place);
+    }
+
+    pub(super) fn tell(&mut self, place: Place, event: UpdateEvent, fill: Option<Fill>) {
+        let execution_id = fill
+            .as_ref()
+            .map_or_else(|| self.ids.next(), |fill| fill.execution_id);
+        let order = self.at(place).clone();
+        self.updates.push(Update {
+            account: place.0,
+            event,
+            execution_id,
+            at: self.now,
+            order,
+            fill,
+        });
+    }
+
+    /// What happened since the last call, for those who listen.
+    pub fn take_updates(&mut self) -> Vec<Update> {
+        std::mem::take(&mut self.updates)
+    }
+
+    /// What changed since the last call, to be remembered before anybody is told.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        let mut facts = std::mem::take(&mut self.facts);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        for place in dirty {
+            facts.push(Fact::Order {
+                account: self.key(place.0),
+                order: Box::new(self.at(place).clone()),
+            });
+        }
+        (!facts.is_empty()).then(|| Batch {
+            at: self.now,
+            ids: self.ids.count(),
+            facts,
+        })
+    }
+}
