@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,7 +25,6 @@ BODY_KEPT = 2_000
 _MESSAGE_KEPT = 300
 _DEFAULT_RETRY_S = 3.0
 _MAX_RETRY_S = 60.0
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -122,7 +120,8 @@ def remaining(headers: Mapping[str, str]) -> int | None:
 
 def clean(text: str, limit: int = _MESSAGE_KEPT) -> str:
     """`text` on one line, without control or direction characters, at most `limit` long."""
-    text = _UNPRINTABLE.sub(" ", text).strip()
+    shown = (character if character.isprintable() else " " for character in text[: 4 * limit])
+    text = " ".join("".join(shown).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

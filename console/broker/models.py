@@ -239,7 +239,7 @@ class OrderInfo:
     validated_only: bool = False
 
     @classmethod
-    def from_broker(cls, order: Json) -> OrderInfo:
+    def from_broker(cls, order: Json, *, validated_only: bool = False) -> OrderInfo:
         return cls(
             id=str(order["id"]),
             client_order_id=str(order.get("client_order_id") or ""),
@@ -264,6 +264,34 @@ class OrderInfo:
             replaces=order.get("replaces") or None,
             replaced_by=order.get("replaced_by") or None,
             legs=tuple(cls.from_broker(leg) for leg in order.get("legs") or ()),
+            validated_only=validated_only,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkResult:
+    """What became of one order or position when all were to go; `order` where there is one."""
+
+    id: str
+    """The order's id, or the position's symbol."""
+    status: int
+    """As in HTTP: below 300 is done."""
+    message: str = ""
+    order: OrderInfo | None = None
+
+    @property
+    def done(self) -> bool:
+        return 200 <= self.status < 300
+
+    @classmethod
+    def from_broker(cls, result: Json) -> BulkResult:
+        body = result.get("body")
+        body = body if isinstance(body, dict) else {}
+        return cls(
+            id=str(result.get("id") or result.get("symbol") or ""),
+            status=int(result.get("status") or 0),
+            message=str(body.get("message") or ""),
+            order=OrderInfo.from_broker(body) if body.get("id") else None,
         )
 
 

@@ -42,7 +42,8 @@ STEADY_AFTER_S = 10.0
 
 _LARGEST_MESSAGE = 1 << 20
 _OFFERS = 3
-_FATAL_CODES = {401, 402, 405, 406, 408, 409, 410}
+_FATAL_CODES = {405, 406, 408, 409}
+"""Too many symbols, a second connection, no v2, no subscription: asking again won't help."""
 
 
 class StreamStatus(StrEnum):
@@ -441,7 +442,7 @@ class MarketUpdates(_Stream):
     def _error(self, message: Message) -> Exception:
         code = message.get("code")
         said = answers.clean(str(message.get("msg") or "no reason given"))
-        if code in (401, 402, 404, 409):
+        if code in (401, 402):
             return BrokerAuthError(f"market data: {said}", code=code)
         if code in _FATAL_CODES:
             remedy = (
