@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,11 +14,10 @@ _SYMBOL_LIMITS = ("max_order_qty", "max_order_notional", "max_position_notional"
 _FREE_TABLES = ("ui.keys", "risk.symbols")
 Place = Callable[[tuple[str, ...]], str]
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-_HEADER = re.compile(r"\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?")
-_ASSIGNMENT = re.compile(
-    r"""((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*="""
-)
-_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+# Compiled at the first use: most starts have no file to find a line in.
+_PART = r"""[\w-]+|"[^"]*"|'[^']*'"""
+_HEADER = r"\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?"
+_ASSIGNMENT = rf"""((?:{_PART})(?:\s*\.\s*(?:{_PART}))*)\s*="""
 
 
 def is_free_table(path: str) -> bool:
@@ -54,8 +52,14 @@ def shown(value: object) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean …?` where a known word is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    near = _near(word, known)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(word, list(known), n=1, cutoff=0.6)
 
 
 def line_of(text: str, path: tuple[str, ...]) -> int | None:
@@ -63,13 +67,13 @@ def line_of(text: str, path: tuple[str, ...]) -> int | None:
     table: tuple[str, ...] = ()
     header = None
     for number, line in enumerate(text.splitlines(), 1):
-        if match := _HEADER.fullmatch(line.strip()):
+        if match := re.fullmatch(_HEADER, line.strip()):
             table = _parts(match[1])
             if table == path:
                 return number
             if path[: len(table)] == table:
                 header = number
-        elif match := _ASSIGNMENT.match(line.strip()):
+        elif match := re.match(_ASSIGNMENT, line.strip()):
             full = table + _parts(match[1])
             if path[: len(full)] == full or full[: len(path)] == path:
                 return number
@@ -77,7 +81,7 @@ def line_of(text: str, path: tuple[str, ...]) -> int | None:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in _PART.findall(text))
+    return tuple(part.strip("\"'") for part in re.findall(_PART, text))
 
 
 def flatten_keys(table: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +170,7 @@ def _unknown(
         for section, table in sections.items()
         if isinstance(table, dict) and key in table
     ]
-    near = elsewhere or difflib.get_close_matches(key, list(schema), n=1, cutoff=0.6)
+    near = elsewhere or _near(key, schema)
     remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(schema)}"
     where = "section" if "." not in dotted else f"key of [{dotted.rpartition('.')[0]}]"
     return ConfigError(dotted, f"is no {where}", remedy, origin=origin)
