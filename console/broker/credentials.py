@@ -13,7 +13,7 @@ KEY_VARIABLE = "ALPACA_API_KEY"
 SECRET_VARIABLE = "ALPACA_SECRET_KEY"  # noqa: S105 - a variable's name
 URL_VARIABLE = "ALPACA_BASE_URL"
 
-_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECRET = re.compile(r"[\x21-\x7e]{1,256}")
 
 

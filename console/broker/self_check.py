@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import time
 from collections.abc import Callable
@@ -94,8 +95,8 @@ def _look(client: AlpacaPaperTrading, symbol: str) -> None:
 
 def _trade(client: AlpacaPaperTrading, step: Callable[[float], None]) -> None:
     """Buy, watch, cancel and close on an exchange that is ours."""
-    events: list[str] = []
-    client.start_streaming(lambda update: events.append(str(update.get("event"))))
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    client.start_streaming(lambda update: told.put(str(update.get("event"))))
     order = client.place_order(symbol="IBM", qty=10, side="buy")
     filled = _until(lambda: client.get_order_status(order.id), "filled", step)
     print(f"sent: {_line(filled)} at {filled.filled_avg_price}")
@@ -114,6 +115,13 @@ def _trade(client: AlpacaPaperTrading, step: Callable[[float], None]) -> None:
     _until(lambda: client.get_order_status(closing.id), "filled", step)
     if client.get_positions():
         raise RuntimeError("the position is still there after it was closed")
+    events: list[str] = []
+    while events.count("fill") < 2 or "canceled" not in events:
+        try:
+            events.append(told.get(timeout=_LIMIT_S))
+        except queue.Empty:
+            said = ", ".join(events) or "nothing"
+            raise TimeoutError(f"trade updates told {said}, not two fills and a cancel") from None
     client.stop_streaming()
     print(f"flat again; trade updates: {', '.join(events)}")
 
