@@ -183,7 +183,9 @@ impl Listen<'_> {
                 let address = std::net::SocketAddr::new(address, port).to_string();
                 Err(Failure::port(setting, &address, &error))
             }
-            Err(error) => Err(Failure::failed(format!("{setting}: {host}:{port}: {error}"))),
+            Err(error) => Err(Failure::failed(format!(
+                "{setting}: {host}:{port}: {error}"
+            ))),
         }
     }
 }

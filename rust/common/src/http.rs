@@ -236,8 +236,16 @@ impl HealthCheck {
         let ready = health.not_ready.is_none();
         let own = [
             ("up", "1 while the service runs", 1.0),
-            ("ready", "1 when it can do its work", f64::from(u8::from(ready))),
-            ("healthy", "1 when all is well", f64::from(u8::from(healthy))),
+            (
+                "ready",
+                "1 when it can do its work",
+                f64::from(u8::from(ready)),
+            ),
+            (
+                "healthy",
+                "1 when all is well",
+                f64::from(u8::from(healthy)),
+            ),
             ("uptime_seconds", "seconds since its start", uptime),
         ];
         for (name, help, value) in own {
@@ -333,7 +341,11 @@ async fn live_route() -> Response {
 
 async fn metrics_route(State(health): State<HealthCheck>) -> Response {
     match health.prometheus() {
-        Ok(text) => ([NO_STORE, (header::CONTENT_TYPE, figures::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => (
+            [NO_STORE, (header::CONTENT_TYPE, figures::CONTENT_TYPE)],
+            text,
+        )
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -1,5 +1,6 @@
 //! Pre-trade checks, exposure, drawdown and the trading state.
 
+pub mod gate;
 mod service;
 
 pub use service::{Settings, run};

@@ -140,8 +140,16 @@ impl Service {
     }
 
     fn __repr__(&self) -> String {
-        let state = if self.handle.is_alive() { "running" } else { "ended" };
-        format!("<Service {} {state} {:?}>", self.handle.name(), self.handle.ports())
+        let state = if self.handle.is_alive() {
+            "running"
+        } else {
+            "ended"
+        };
+        format!(
+            "<Service {} {state} {:?}>",
+            self.handle.name(),
+            self.handle.ports()
+        )
     }
 }
 

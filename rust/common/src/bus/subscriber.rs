@@ -164,4 +164,3 @@ async fn subscribed(topics: &[&str], config: &BusConfig) -> Result<Socket, Failu
     }
     Ok(socket)
 }
-

@@ -151,7 +151,9 @@ async fn router(answer: impl Fn(&str) -> Vec<String> + Send + 'static) -> (Strin
 #[tokio::test]
 async fn an_answer_finds_its_request() {
     let (url, _router) = router(|request| {
-        let id = request.trim_start_matches(r#"{"id":""#).trim_end_matches(r#""}"#);
+        let id = request
+            .trim_start_matches(r#"{"id":""#)
+            .trim_end_matches(r#""}"#);
         vec![
             "no JSON".to_owned(),
             r#"{"id":"another"}"#.to_owned(),
@@ -159,7 +161,9 @@ async fn an_answer_finds_its_request() {
         ]
     })
     .await;
-    let requester = Requester::connect(&url, &BusConfig::default()).await.unwrap();
+    let requester = Requester::connect(&url, &BusConfig::default())
+        .await
+        .unwrap();
     assert!(requester.wait_connected(LIMIT).await);
     let (first, second) = tokio::join!(
         requester.request("a", br#"{"id":"a"}"#.to_vec(), LIMIT),
@@ -172,7 +176,9 @@ async fn an_answer_finds_its_request() {
 #[tokio::test]
 async fn without_an_answer_it_is_in_doubt_and_without_a_peer_unsent() {
     let (url, _router) = router(|_| Vec::new()).await;
-    let requester = Requester::connect(&url, &BusConfig::default()).await.unwrap();
+    let requester = Requester::connect(&url, &BusConfig::default())
+        .await
+        .unwrap();
     assert!(requester.wait_connected(LIMIT).await);
     let doubt = requester
         .request("a", b"{}".to_vec(), Duration::from_millis(20))
@@ -197,7 +203,9 @@ async fn curve_lets_in_who_is_listed() {
         },
         ..BusConfig::default()
     };
-    let mut publisher = Publisher::bind(HERE, MARKET, "test", &serving).await.unwrap();
+    let mut publisher = Publisher::bind(HERE, MARKET, "test", &serving)
+        .await
+        .unwrap();
     let url = format!("tcp://127.0.0.1:{}", publisher.port());
     let client = |keys: &CurveKeypair| BusConfig {
         security: Security::Client {
@@ -207,8 +215,12 @@ async fn curve_lets_in_who_is_listed() {
         ..BusConfig::default()
     };
     let stranger = CurveKeypair::generate();
-    let mut refused = Subscriber::connect(&url, &[MARKET], &client(&stranger)).await.unwrap();
-    let mut taken = Subscriber::connect(&url, &[MARKET], &client(&listed)).await.unwrap();
+    let mut refused = Subscriber::connect(&url, &[MARKET], &client(&stranger))
+        .await
+        .unwrap();
+    let mut taken = Subscriber::connect(&url, &[MARKET], &client(&listed))
+        .await
+        .unwrap();
     assert!(publisher.wait_for_readers(1, LIMIT).await);
     publisher.beat().await;
     within(taken.recv()).await.unwrap();
@@ -238,6 +250,11 @@ fn a_high_water_mark_out_of_range_is_refused() {
             high_water_mark: mark,
             ..BusConfig::default()
         };
-        assert!(options(&config).unwrap_err().message.contains("high_water_mark"));
+        assert!(
+            options(&config)
+                .unwrap_err()
+                .message
+                .contains("high_water_mark")
+        );
     }
 }

@@ -74,12 +74,18 @@ async fn health_says_how_it_is() {
 async fn health_that_isnt_well_is_503_and_says_since_when() {
     let health = HealthCheck::new("market-data");
     let server = start_health_server(health.clone(), HERE).await.unwrap();
-    for (status, word) in [(Status::Degraded, "degraded"), (Status::Unhealthy, "unhealthy")] {
+    for (status, word) in [
+        (Status::Degraded, "degraded"),
+        (Status::Unhealthy, "unhealthy"),
+    ] {
         health.set(status, "no message from the broker");
         let (code, body) = get_json(server.port(), "/health").await;
         assert_eq!((code, body["status"].as_str()), (503, Some(word)));
         let message = body["message"].as_str().unwrap();
-        assert!(message.starts_with("no message from the broker (for "), "{message}");
+        assert!(
+            message.starts_with("no message from the broker (for "),
+            "{message}"
+        );
     }
     health.set(Status::Healthy, "back");
     assert_eq!(get_json(server.port(), "/health").await.0, 200);
@@ -98,7 +104,10 @@ async fn ready_is_503_until_it_is() {
     assert_eq!((status, &body["ready"]), (200, &json!(true)));
     health.set_not_ready("the engine is gone");
     let (status, body) = get_json(server.port(), "/ready").await;
-    assert_eq!((status, body["reason"].as_str()), (503, Some("the engine is gone")));
+    assert_eq!(
+        (status, body["reason"].as_str()),
+        (503, Some("the engine is gone"))
+    );
 }
 
 #[tokio::test]
@@ -135,7 +144,9 @@ async fn metrics_are_prometheus_text() {
 
 #[tokio::test]
 async fn a_taken_port_is_named_with_its_setting() {
-    let first = start_health_server(HealthCheck::new("a"), HERE).await.unwrap();
+    let first = start_health_server(HealthCheck::new("a"), HERE)
+        .await
+        .unwrap();
     let listen = Listen {
         port: first.port(),
         ..HERE
@@ -144,13 +155,18 @@ async fn a_taken_port_is_named_with_its_setting() {
         .await
         .unwrap_err();
     assert_eq!(refused.exit_code, 78);
-    let named = format!("ports.market_data_health: 127.0.0.1:{} is taken", first.port());
+    let named = format!(
+        "ports.market_data_health: 127.0.0.1:{} is taken",
+        first.port()
+    );
     assert!(refused.message.starts_with(&named), "{refused}");
 }
 
 #[tokio::test]
 async fn a_dropped_server_gives_its_port_back() {
-    let server = start_health_server(HealthCheck::new("a"), HERE).await.unwrap();
+    let server = start_health_server(HealthCheck::new("a"), HERE)
+        .await
+        .unwrap();
     let port = server.port();
     drop(server);
     let again = async {
@@ -185,7 +201,12 @@ fn the_record_survives_restarts() {
     let third = HealthCheck::recorded("market-data", Some(&folder.0));
     let (_, body) = third.report();
     assert_eq!(body["metrics"]["starts"], "3");
-    assert!(body["metrics"]["last_exit"].as_str().unwrap().starts_with("crash"));
+    assert!(
+        body["metrics"]["last_exit"]
+            .as_str()
+            .unwrap()
+            .starts_with("crash")
+    );
 }
 
 #[test]
