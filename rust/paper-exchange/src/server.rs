@@ -25,6 +25,7 @@ const UPDATES: usize = 4096;
 const PENDING: usize = 4096;
 /// Between two looks at the clock.
 const BEAT: Duration = Duration::from_millis(10);
+const BEATS_PER_MARK: u32 = 100;
 /// Accounts that may be opened: a bound on memory.
 const ACCOUNTS: usize = 10_000;
 
@@ -240,6 +241,16 @@ impl Shared {
         Ok(answer)
     }
 
+    fn mark(&self) {
+        let mut floor = self.floor();
+        if let (Some(log), false) = (&self.log, floor.exchange.accounts().is_empty()) {
+            if let Ok(place) = log.try_reserve() {
+                floor.exchange.mark();
+                self.hand_over(&mut floor, Some(place), None);
+            }
+        }
+    }
+
     /// Commands to the clock.
     ///
     /// # Errors
@@ -328,16 +339,23 @@ impl Shared {
             .ok_or_else(ApiError::forbidden)
     }
 
-    /// Moves the market along until the service stops.
+    /// Moves the market along until the service stops. Each second, and at the end, how late it is goes
+    /// to the log, so that market time doesn't run backwards over a restart.
     pub async fn drive(self: Arc<Self>) {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut beats = 0u32;
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => break,
                 _ = beat.tick() => self.read(|_| ()),
             }
+            beats += 1;
+            if beats % BEATS_PER_MARK == 0 {
+                self.mark();
+            }
         }
+        self.mark();
     }
 }
 

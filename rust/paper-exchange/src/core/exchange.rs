@@ -99,6 +99,9 @@ pub struct Exchange {
     pub(super) timers: BTreeSet<(Nanos, Place)>,
     dirty: Vec<Place>,
     sampled_at: Nanos,
+    /// When the last batch was taken.
+    remembered_at: Nanos,
+    marked: bool,
 }
 
 impl Exchange {
@@ -121,6 +124,8 @@ impl Exchange {
             timers: BTreeSet::new(),
             dirty: Vec::new(),
             sampled_at: now,
+            remembered_at: now,
+            marked: false,
         }
     }
 
@@ -368,6 +373,11 @@ impl Exchange {
         std::mem::take(&mut self.updates)
     }
 
+    /// The next batch is taken even if nothing but time has changed.
+    pub fn mark(&mut self) {
+        self.marked = true;
+    }
+
     /// What changed since the last call, to be remembered before anybody is told.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut facts = std::mem::take(&mut self.facts);
@@ -380,7 +390,12 @@ impl Exchange {
                 order: Box::new(self.at(place).clone()),
             });
         }
-        (!facts.is_empty()).then(|| Batch {
+        let marked = std::mem::take(&mut self.marked) && self.now > self.remembered_at;
+        if facts.is_empty() && !marked {
+            return None;
+        }
+        self.remembered_at = self.now;
+        Some(Batch {
             at: self.now,
             ids: self.ids.count(),
             facts,
