@@ -122,5 +122,5 @@ $(VENV)/.conformance: requirements/conformance.txt | $(BIN)/python
 
 $(NATIVE): $(RUST_SOURCES) pyproject.toml | $(VENV)/.run toolchain
 	$(SAY) "The Rust half (a first build takes some minutes)"
-	@env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	@env -u CONDA_PREFIX PIP_QUIET=1 PIP_NO_DEPS=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
 	@touch $@
