@@ -222,15 +222,18 @@ class Host:
 
     def _settings_changed(self, change: Reloaded | ReloadRefused) -> None:
         from console.config import Reloaded
+        from console.engine.events import Severity
 
         if not isinstance(change, Reloaded):
-            log.warning(change.reason)
+            self.engine.notice(Severity.WARNING, "settings", change.reason)
             return
         self.settings = change.settings
-        log.info(
-            "settings changed",
-            extra={"fields": {"changed": change.changed, "at_next_start": change.waiting}},
-        )
+        words = []
+        if change.changed:
+            words.append(f"in force: {', '.join(change.changed)}")
+        if change.waiting:
+            words.append(f"at the next start: {', '.join(change.waiting)}")
+        self.engine.notice(Severity.INFO, "settings", f"settings changed; {'; '.join(words)}")
         if any(name.startswith("risk.") for name in change.changed):
             self.engine.set_limits(change.settings)
         if self._logs is not None:
