@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
+import time
 from enum import StrEnum
 from typing import Any
 
@@ -18,14 +21,28 @@ RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2_000
 ZMTP_HEARTBEAT_MS = 2_000
 ZMTP_TIMEOUT_MS = 5_000
+REVIVE_AFTER_S = 1.0
 
+_ENDPOINT = re.compile(
+    r"tcp://(?P<host>\*|[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):(?P<port>\*|[0-9]{1,5})"
+)
 _EVENTS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_CONNECT_DELAYED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_ALIVE = frozenset(
+    {
+        zmq.EVENT_CONNECTED,
+        zmq.EVENT_CONNECT_DELAYED,
+        zmq.EVENT_CONNECT_RETRIED,
+        zmq.EVENT_HANDSHAKE_SUCCEEDED,
+    }
 )
 
 
@@ -121,6 +138,28 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+def check_endpoint(endpoint: str, *, bind: bool, secured: bool) -> None:
+    """Raise `BusError` for what is no address, or may not be bound without keys."""
+    match = _ENDPOINT.fullmatch(endpoint)
+    if not match or (match["port"] != "*" and int(match["port"]) > 65_535):
+        raise BusError(
+            f"{endpoint!r} is no address of the bus; tcp://127.0.0.1:5556 is wanted, "
+            "an IP address or localhost, and a port"
+        )
+    if bind and not secured and not _is_loopback(match["host"]):
+        raise BusError(
+            f"{endpoint!r} is reachable from outside; that needs keys "
+            "(bus.security.enabled = true), or bind 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 class Monitor:
     """What a socket's connections do. `drain` it often: its queue is bounded."""
 
@@ -129,6 +168,7 @@ class Monitor:
         self.established = 0
         """Handshakes that succeeded since the start: reconnects are all but the first."""
         self.detail = ""
+        self._broken_at: float | None = None
         self.socket = socket.get_monitor_socket(_EVENTS)
         self._owner = socket
 
@@ -138,6 +178,8 @@ class Monitor:
         while has_input(self.socket):
             happened = True
             event = parse_monitor_message(self.socket.recv_multipart(zmq.NOBLOCK))["event"]
+            broke = event not in _ALIVE
+            self._broken_at = time.monotonic() if broke else None
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.connections += 1
                 self.established += 1
@@ -154,6 +196,17 @@ class Monitor:
             elif event == zmq.EVENT_CONNECT_RETRIED and not self.detail:
                 self.detail = "nobody listens there yet"
         return happened
+
+    def given_up(self) -> bool:
+        """Whether libzmq stopped trying, as it does after a broken protocol or a refused key.
+
+        True once for each time, a second after the last sign of life.
+        """
+        broken_at = self._broken_at
+        if self.connections or broken_at is None or time.monotonic() - broken_at < REVIVE_AFTER_S:
+            return False
+        self._broken_at = None
+        return True
 
     def close(self) -> None:
         self._owner.disable_monitor()

@@ -22,6 +22,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +51,7 @@ from console.bridge.sockets import (
     BusState,
     BusTimeoutError,
     Monitor,
+    check_endpoint,
     has_input,
     make_socket,
     readable,
@@ -102,6 +104,7 @@ class _End:
     ) -> None:
         self.endpoint = endpoint
         self._bind = bind or "*" in endpoint
+        check_endpoint(endpoint, bind=self._bind, secured=keys is not None)
         self._high_water_mark = high_water_mark
         self._keys = keys
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -191,9 +194,16 @@ class _End:
         self._socket = self._monitor = self._authenticator = None
         return context
 
-    def _drain_monitor(self) -> None:
-        if self._monitor is not None:
-            self._monitor.drain()
+    def _watch(self) -> None:
+        """Take in what the connection does, and bring it back where libzmq has given it up."""
+        monitor, socket = self._monitor, self._socket
+        if monitor is None or socket is None:
+            return
+        monitor.drain()
+        if not self._bind and monitor.given_up():
+            with suppress(zmq.ZMQError):
+                socket.disconnect(self.endpoint)
+            socket.connect(self.endpoint)
 
     def health(self) -> BusHealth:
         """How this end does; never waits."""
@@ -330,7 +340,7 @@ class ZMQPublisher(_End):
                     f"({why}); start {'a subscriber' if self._bind else 'the owner of that port'}"
                 )
             await readable(socket, min(left, _WAKE_S))
-            self._drain_monitor()
+            self._watch()
             socket = self._live
             self._take_subscriptions(socket)
 
@@ -359,7 +369,7 @@ class ZMQPublisher(_End):
         every_s = self._heartbeat_s
         while True:
             await asyncio.sleep(_WAKE_S if every_s is None else every_s)
-            self._drain_monitor()
+            self._watch()
             self._take_subscriptions(self._live)
             for topic in list(self._seq) if every_s is not None else ():
                 if self._heard(topic.encode() + b" "):
@@ -482,7 +492,7 @@ class ZMQSubscriber(_End):
             await readable(socket, _WAKE_S)
         else:
             await asyncio.sleep(0)
-        self._drain_monitor()
+        self._watch()
 
     async def _keep(self) -> None:
         # libzmq hands a new publisher our subscriptions when this socket is next touched, so it has
@@ -490,7 +500,7 @@ class ZMQSubscriber(_End):
         while True:
             await asyncio.sleep(_TOUCH_S)
             has_input(self._live)
-            self._drain_monitor()
+            self._watch()
 
     def _take(self, socket: zmq.Socket[Any]) -> int:
         receive, keep, accept = socket.recv, self._pending.append, self._accept
