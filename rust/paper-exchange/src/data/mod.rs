@@ -8,6 +8,8 @@ mod session;
 mod wire;
 
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;

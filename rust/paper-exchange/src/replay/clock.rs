@@ -245,3 +245,7 @@ fn milli(speed: f64) -> Result<i64, ClockError> {
         Err(ClockError::Speed(speed))
     }
 }
+
+#[cfg(test)]
+#[path = "clock_tests.rs"]
+mod tests;

@@ -8,7 +8,9 @@ mod stream;
 mod tick;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) use tests::sample;
 
 pub use clock::{Clock, ClockError, ClockSettings};
 pub use day::SymbolDay;

@@ -97,7 +97,7 @@ impl Replay {
             })
     }
 
-    /// When the next tick comes; `None` when the calendar has no further day.
+    /// No tick comes before this instant; `None` when the calendar has no further day.
     pub fn next_tick_at(&mut self) -> Option<i64> {
         self.skip_finished_days();
         let today = self.today.as_ref()?;
