@@ -270,6 +270,7 @@ class Books:
         if order is None:
             return None
         order = self._apply(order, payload, text)
+        self._link_back(order)
         legs = []
         for leg in payload.get("legs") or ():
             child = self._order_for(leg, order.source, parent=order.client_order_id)
@@ -310,6 +311,13 @@ class Books:
         if gained > 0:
             self._count(order, after, gained)
         return after
+
+    def _link_back(self, order: OrderView) -> None:
+        """The order that this one took the place of may have been told so before it had a name."""
+        old = self.orders.get(order.replaces or "")
+        if order.id is not None and old is not None and old.replaced_by == order.id:
+            named = replace(old, replaced_by=order.client_order_id)
+            self.record(named, f"replaced by {order.client_order_id}")
 
     def _with_our_ids(self, order: OrderView) -> OrderView:
         """Lineage by client order id wherever the other order is known."""

@@ -20,6 +20,7 @@ from loguru import logger
 from console.engine.commands import Ack, AnyCommand, Outcome, decode_command, encode
 from console.engine.events import Event
 from console.engine.state import Refusal, TradingState
+from console.exits import CONFIG, ExitError
 
 TOPIC = b"engine"
 UNDER_WAY = 512
@@ -27,10 +28,11 @@ UNDER_WAY = 512
 MAX_MESSAGE = 1 << 20
 
 
-class PortTaken(Exception):
-    """A port can't be bound. Names the port and its setting."""
+class PortTaken(ExitError):
+    """A port can't be bound. Names the port and its setting; exit code 78."""
 
-    exit_code = 78
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CONFIG)
 
 
 class RiskWord(msgspec.Struct, frozen=True, tag_field="type", tag="RiskUpdate"):
@@ -73,7 +75,8 @@ class Bus:
         self._context = zmq.asyncio.Context()
         router = self._socket(zmq.ROUTER, "server")
         publisher = self._socket(zmq.XPUB, "server")
-        publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # By hand, so that no event overtakes the snapshot that a subscriber begins with.
+        publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         self.ports = {
             "commands": self._bound(router, "commands", commands),
             "events": self._bound(publisher, "events", events),
@@ -191,8 +194,12 @@ class Bus:
     async def _subscriptions(self, publisher: zmq.asyncio.Socket) -> None:
         while True:
             frame = await publisher.recv()
-            if frame[:1] == b"\x01" and (TOPIC + b" ").startswith(frame[1:]):
-                self.publish(self._snapshot())
+            if frame[:1] == b"\x00":
+                publisher.setsockopt(zmq.UNSUBSCRIBE, frame[1:])
+            elif frame[:1] == b"\x01":
+                publisher.setsockopt(zmq.SUBSCRIBE, frame[1:])
+                if (TOPIC + b" ").startswith(frame[1:]):
+                    self.publish(self._snapshot())
 
     # -- risk --------------------------------------------------------------------------------
 

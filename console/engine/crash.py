@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 
+from console.exits import CONFIG, ExitError
+
 CRASH_VARIABLE = "TRADING_CONSOLE_CRASH_AT"
 TESTING_VARIABLE = "TRADING_CONSOLE_TESTING"
 
@@ -25,10 +27,11 @@ POINTS = frozenset(
 )
 
 
-class CrashPointRefused(RuntimeError):
-    """A crash point is set where none may be, or one that doesn't exist."""
+class CrashPointRefused(ExitError):
+    """A crash point is set where none may be, or one that doesn't exist. Exit code 78."""
 
-    exit_code = 78
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CONFIG)
 
 
 def armed_point() -> str | None:

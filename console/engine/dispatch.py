@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -33,6 +34,7 @@ from console.engine.commands import (
 from console.engine.desk import Desk
 from console.engine.facts import Facts
 from console.engine.flatten import KillSwitch
+from console.engine.journal_files import JournalError
 from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciled
 from console.engine.risk import refused
@@ -112,7 +114,7 @@ class Dispatch:
             case GetState():
                 return _accepted(command, state=self._view())
             case GetOrder():
-                return self._order_story(command)
+                return await self._order_story(command)
             case _ if self._readiness.stopping:
                 text = "the engine is stopping"
                 return _refusal(command, refused("engine", "running", "stopping", text))
@@ -145,11 +147,13 @@ class Dispatch:
         self._readiness.update()
         return _accepted(command, message=f"trading is {command.state}")
 
-    def _order_story(self, command: GetOrder) -> Ack:
+    async def _order_story(self, command: GetOrder) -> Ack:
         order = self._books.find(command.order_id)
         if order is None:
             text = f"no order {command.order_id[:60]!r} is known"
             return _refusal(command, refused("order", "known", command.order_id[:60], text))
+        with contextlib.suppress(JournalError):
+            await self._books.journal.settled()
         story = story_lines(self._books.journal.story(order.client_order_id))
         return _accepted(command, order=order, story=story)
 

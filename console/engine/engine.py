@@ -49,6 +49,7 @@ from console.engine.state import (
 )
 from console.engine.tradingstate import TradingStateLatch
 from console.engine.upkeep import REFRESH_S, Upkeep
+from console.exits import CONFIG, ExitError
 
 if TYPE_CHECKING:
     from console.broker.session import BrokerSession
@@ -67,10 +68,11 @@ _STREAM_STATES = {
 }
 
 
-class WrongAccount(Exception):
-    """The journal in this state directory is another account's."""
+class WrongAccount(ExitError):
+    """The journal in this state directory is another account's. Exit code 78."""
 
-    exit_code = 78
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CONFIG)
 
 
 class Engine:
@@ -332,10 +334,7 @@ class Engine:
             self._stream.stop()
         self._orders_thread.stop()
         self._reads_thread.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._cancel_all(deadline)
         await self._bus.stop()
         self._session.close()
         for thread in (self._orders_thread, self._reads_thread):
@@ -347,6 +346,17 @@ class Engine:
         )
         await asyncio.to_thread(self._journal.close)
         logger.info("the engine is stopped ({}): positions {}, open orders {}", reason, held, left)
+
+    async def _cancel_all(self, deadline: float) -> None:
+        """End every task; one that loses its cancellation in a library is cancelled again."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(list(self._tasks), timeout=0.25)
+            if self._loop.time() > deadline:
+                break
+        for task in self._tasks:
+            logger.error("{} does not end", task.get_name())
 
     async def _leave_as_wished(self, deadline: float) -> None:
         """Open orders and positions at exit as `[engine] on_exit` wants them."""
@@ -394,6 +404,10 @@ class Engine:
         """New risk limits. That they loosen nothing is for the caller to have seen to."""
         self._gatekeeper.set_limits(limits_json(settings))
         self._books.note("limits", "engine", {"text": "risk limits were read again"})
+
+    def notice(self, severity: Severity, topic: str, text: str) -> None:
+        """Something that a person should read, from whoever hosts the engine."""
+        self._facts.notice(severity, topic, text)
 
     def set_service(self, service: ServiceView) -> None:
         """A service's health, as its owner sees it."""

@@ -139,9 +139,11 @@ class Journal:
 
         `is_open` sets the subject's newest row (None: the row is only an entry in its story).
         """
-        waiting = _Waiting(
-            kind, subject, msgspec.json.encode(body), is_open, tuple(keys), market_ns
+        return self._enqueue(
+            _Waiting(kind, subject, msgspec.json.encode(body), is_open, tuple(keys), market_ns)
         )
+
+    def _enqueue(self, waiting: _Waiting) -> Future[int]:
         with self._guard:
             if self._closed:
                 waiting.done.set_exception(JournalClosed("the journal is closed"))
@@ -171,6 +173,10 @@ class Journal:
             self.append(kind, subject, body, is_open=is_open, keys=keys, market_ns=market_ns)
         )
 
+    async def settled(self) -> None:
+        """Wait until all that was appended before is on disk. Raises `JournalError`."""
+        await asyncio.wrap_future(self._enqueue(_Waiting("", "", b"", None, (), None)))
+
     def _write(self) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)
         try:
@@ -197,6 +203,8 @@ class Journal:
     def _flush(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
         seq, previous, at = self._seq, self._hash, self._wall_ns()
         numbers = []
+        barriers = [row for row in group if not row.kind]
+        group = [row for row in group if row.kind]
         try:
             connection.execute("BEGIN IMMEDIATE")
             for row in group:
@@ -241,7 +249,7 @@ class Journal:
             failure = JournalError(
                 f"{self.failure}; free or repair the disk: nothing is sent meanwhile"
             )
-            for row in group:
+            for row in (*group, *barriers):
                 row.done.set_exception(failure)
             return
         self._seq, self._hash = seq, previous
@@ -249,6 +257,8 @@ class Journal:
         self.failure = None
         for row, number in zip(group, numbers, strict=True):
             row.done.set_result(number)
+        for barrier in barriers:
+            barrier.done.set_result(seq)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Flush what waits, end the writer and release the lock. Idempotent."""

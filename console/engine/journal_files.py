@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from console.exits import IN_USE, ExitError
+
 SCHEMA_VERSION = 1
 LOCK_NAME = "engine.lock"
 TAIL_CHECKED = 5_000
@@ -48,10 +50,11 @@ class JournalError(Exception):
     """A row couldn't be written, or the journal can't be opened. Nothing may be sent without it."""
 
 
-class StateDirLocked(Exception):
-    """Another engine works on this state directory."""
+class StateDirLocked(ExitError):
+    """Another engine works on this state directory. Exit code 73."""
 
-    exit_code = 73
+    def __init__(self, message: str) -> None:
+        super().__init__(message, IN_USE)
 
 
 @dataclass(frozen=True, slots=True)

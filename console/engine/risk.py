@@ -63,8 +63,9 @@ class Gatekeeper:
                 order.symbol,
                 order.side.value,
                 left,
-                order.limit_price or price or order.stop_price or self._touch(order),
+                order.limit_price or order.stop_price or price,
                 order.state is OrderState.UNKNOWN,
+                order.order_type.value,
             )
         elif order.client_order_id in self._open:
             self._open.discard(order.client_order_id)
@@ -97,10 +98,6 @@ class Gatekeeper:
         """The newest bid and ask, however old."""
         return self._quotes.get(symbol)
 
-    def _touch(self, order: OrderView) -> Decimal:
-        bid_ask = self._quotes.get(order.symbol)
-        return Decimal(0) if bid_ask is None else bid_ask[1]
-
     def trading_state_changed(self, state: TradingState, reason: str) -> None:
         self._gate.set_trading_state(state.value, reason)
 
@@ -123,7 +120,13 @@ class Gatekeeper:
         stop_loss: Decimal | None = None,
         record: bool = True,
     ) -> RiskReport:
-        """Ask the gate about one order with its quantity. `record=False` asks without counting."""
+        """Ask the gate about one order. `record=False` asks without counting.
+
+        Raises:
+            ValueError: the order has no quantity; it must be sized first.
+        """
+        if order.qty is None:
+            raise ValueError(f"{order.client_order_id} has no quantity to check")
         verdict = self._gate.check(
             order.symbol,
             order.side.value,

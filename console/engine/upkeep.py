@@ -113,7 +113,10 @@ class Upkeep:
 
 async def _woken(event: asyncio.Event, pause_s: float, settle_s: float = 0.0) -> None:
     """Until the event, but no longer than the pause; then a moment for what follows closely."""
+    # Not `wait_for`: on Python 3.11 it loses a cancellation that comes with the event.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), pause_s)
+        async with asyncio.timeout(pause_s):
+            await event.wait()
+    if event.is_set():
         await asyncio.sleep(settle_s)
     event.clear()
