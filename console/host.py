@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HEALTH_EVERY_S = 1.0
+
 
 class Host:
     """Starts and stops everything. `start` and `stop` run in the same loop; `engine` lives in it.
@@ -72,6 +74,7 @@ class Host:
         self._engine: Engine | None = None
         self._watcher: ConfigWatcher | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._started_at = datetime.now(UTC)
         self._stopping = False
 
@@ -147,6 +150,7 @@ class Host:
             self.engine.watch_risk(self.ports["risk"])
         self._write_runtime()
         self._watch_settings()
+        self._looking = asyncio.create_task(self._look_after_health(), name="health")
 
     async def _serve(self, name: str, values: dict[str, Any]) -> SupervisedService:
         service = SupervisedService(name, values, self._service_changed)
@@ -212,6 +216,12 @@ class Host:
             stale_after_s=settings.bus.stale_after_s,
         ).write(settings.state_dir)
 
+    async def _look_after_health(self) -> None:
+        """Ask the checks even while nobody else does, so that what is wrong has its true age."""
+        while True:
+            self.checks.report()
+            await asyncio.sleep(HEALTH_EVERY_S)
+
     def _watch_settings(self) -> None:
         if self._overrides is None:
             return
@@ -269,6 +279,9 @@ class Host:
             service = self.services.get(name)
             return quietly(service.stop(left()), name) if service else asyncio.sleep(0)
 
+        if self._looking is not None:
+            self._looking.cancel()
+            await quietly(self._looking, "the look after health")
         if self._watcher is not None:
             await quietly(self._watcher.stop(), "the watch on the settings")
         await asyncio.gather(ended("execution-engine"), ended("risk-manager"))
@@ -293,7 +306,7 @@ def _service_finding(service: SupervisedService) -> Finding:
         case "healthy" | "starting":
             return Finding(Status.HEALTHY)
         case status:
-            return Finding(Status.DEGRADED, f"{status} {service.view.message}".strip())
+            return Finding(Status.DEGRADED, service.view.message or status)
 
 
 class HostThread:

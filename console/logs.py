@@ -23,6 +23,9 @@ ROTATION, RETENTION = "10 MB", 5
 _QUIET = ("asyncio", "aiohttp.access", "urllib3", "websockets", "watchfiles", "charset_normalizer")
 """Libraries whose chatter below a warning helps nobody."""
 
+_QUIETER = ("stamina",)
+"""Warnings of these are told better by whoever gave up in the end."""
+
 _OWN = ("from", "fields", "fields_text", "trace", "line")
 """What this module keeps in a record's `extra`; everything else there is a field of the event."""
 
@@ -172,6 +175,8 @@ class Logs:
         root.addHandler(self._routed)
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
+        for name in _QUIETER:
+            logging.getLogger(name).setLevel(logging.ERROR)
         logging.captureWarnings(True)
 
     def stop(self) -> None:
