@@ -6,12 +6,15 @@ out is named after it (`act_order_buy`) and stands in the app or in the widget t
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from textual.binding import Binding
+from textual.keys import KEY_NAME_REPLACEMENTS
 
 
 class Context(StrEnum):
@@ -143,7 +146,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("kill", "k", "kill switch", "Halt, cancel all, close all; by a typed word", S, "Safety", _connected, 8),
     Action("trading.halt", "H", "halt", "Take no more orders; positions stay", S, "Safety", lambda s: s.connected and not s.halted),
     Action("trading.resume", "A", "resume", "Take orders again", S, "Safety", lambda s: s.connected),
-    Action("trading.reconcile", "R", "reconcile", "Compare everything with the broker now", S, "Safety", _connected),
+    Action("trading.reconcile", "R", "reconcile", "Compare everything with the broker; without an engine, connect", S, "Safety", lambda s: s.connected or s.failed),
     # screens
     Action("screen.trade", "1", "trade", "Portfolio, positions, orders, feed and chart", S, "Screens", lambda s: s.away, 12),
     Action("screen.story", "2", "order story", "The timeline of one order", S, "Screens", lambda s: s.has_order, 13),
@@ -216,13 +219,26 @@ def rebind(keys: Mapping[str, str]) -> tuple[Action, ...]:
             raise KeymapError(
                 f"[ui.keys] {name}: the key is empty; write for example {name} = 'f5'"
             )
-    actions = tuple(replace(a, key=keys[a.id].strip()) if a.id in keys else a for a in ACTIONS)
+    actions = tuple(replace(a, key=_named(keys[a.id])) if a.id in keys else a for a in ACTIONS)
     if clash := next(clashes(actions), None):
         key, first, second = clash
         raise KeymapError(
             f"[ui.keys] {key!r} would do both {first.id} and {second.id}; give one another key"
         )
     return actions
+
+
+def _named(keys: str) -> str:
+    """Keys as Textual names them: `/` is `slash`, `ctrl+?` is `ctrl+question_mark`."""
+    return ",".join(_key_name(key.strip()) for key in re.split(r",(?=.)", keys.strip()))
+
+
+def _key_name(key: str) -> str:
+    head, plus, last = key.rpartition("+") if len(key) > 1 else ("", "", key)
+    if len(last) == 1 and not last.isalnum():
+        name = unicodedata.name(last).lower().replace("-", "_").replace(" ", "_")
+        last = KEY_NAME_REPLACEMENTS.get(name, name)
+    return f"{head}{plus}{last}" if last else key
 
 
 def clashes(actions: tuple[Action, ...] = ACTIONS) -> Iterator[tuple[str, Action, Action]]:

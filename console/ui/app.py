@@ -1,4 +1,4 @@
-"""The app: a client of the engine. It paints first, connects after, and shows facts from then on."""
+"""The app: a client of the engine. It paints, then connects, and shows facts from then on."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from console.engine.commands import Level, SubmitOrder
 from console.engine.grammar import format_command
@@ -133,6 +133,7 @@ class Draft:
 
         `price` is where an empty price starts from: the quote's middle, None where unknown.
         """
+        changed: dict[str, Any]
         match field:
             case "symbol":
                 return (
@@ -145,10 +146,12 @@ class Draft:
             case "size":
                 return replace(self, size=_nudged_size(self.size, steps))
             case "profit" | "loss":
-                return replace(self, **{field: _nudged_level(getattr(self, field), steps)})
+                changed = {field: _nudged_level(getattr(self, field), steps)}
+                return replace(self, **changed)
             case "trail":
                 return replace(self, trail=_nudged_level(self.trail, steps))
-        return replace(self, **{field: _nudged_price(getattr(self, field), steps, price)})
+        changed = {field: _nudged_price(getattr(self, field), steps, price)}
+        return replace(self, **changed)
 
 
 def _level_text(level: Level | None) -> str:

@@ -17,10 +17,6 @@ FRESH_S = 3.0
 Number = Decimal | float | int | None
 
 
-def _known(value: Number) -> bool:
-    return value is not None and isfinite(value)
-
-
 def sign(value: Number) -> int:
     """-1, 0 or 1; 0 for what isn't known."""
     if value is None or not isfinite(value):
@@ -119,6 +115,13 @@ def basis_points(value: Number) -> str:
     return f"{value:.1f}"
 
 
+def signed(value: Number) -> str:
+    """One decimal, with its sign."""
+    if value is None or not isfinite(value):
+        return NOTHING
+    return f"{value:+.1f}"
+
+
 def change(value: Number) -> str:
     """A change in percent with its arrow instead of a sign: `▲0.62`."""
     if value is None or not isfinite(value):
@@ -171,8 +174,11 @@ def speed(value: float) -> str:
 
 
 def eastern(moment: datetime) -> datetime:
-    """The market's own time of day. Its rule since 2007: from the second Sunday of March, 2 o'clock,
-    to the first Sunday of November. (A time zone database costs 10 ms before the first paint.)"""
+    """The market's own time of day.
+
+    Its rule since 2007: summer time from the second Sunday of March, 2 o'clock, to the first Sunday
+    of November. (A time zone database costs 10 ms before the first paint.)
+    """
     utc = moment.astimezone(UTC)
     march, november = (datetime(utc.year, month, 1, tzinfo=UTC) for month in (3, 11))
     begin = march + timedelta(days=(6 - march.weekday()) % 7 + 7, hours=7)

@@ -179,7 +179,7 @@ class Themes:
         raise ThemeError(PACKAGED / f"{name}.toml", None, f"no theme {name!r}; known are {known}")
 
     def changed(self) -> Iterator[LoadedTheme | ThemeError]:
-        """Themes that are new or were edited since they were last read, or what is wrong in them."""
+        """Themes that are new or were edited since they were read, or what is wrong in them."""
         for path in self.paths().values():
             try:
                 stamp = _stamp(path)

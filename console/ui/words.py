@@ -62,9 +62,8 @@ def _order(order: c.SubmitOrder, store: Store, report: RiskReport | None) -> str
             f"{'and' if order.take_profit else 'with'} stop loss {_level(order.stop_loss)}"
         )
     if order.time_in_force is not TimeInForce.DAY:
-        words.append(
-            {"gtc": "good till canceled"}.get(order.time_in_force.value, order.time_in_force.value)
-        )
+        tif = order.time_in_force.value
+        words.append("good till canceled" if tif == "gtc" else tif)
     if order.extended_hours:
         words.append("also outside the session")
     if order.reduce_only:
@@ -151,3 +150,15 @@ def outcome(command: c.AnyCommand, answer: c.Ack, store: Store) -> str:
         order = answer.order
         return f"{_short(order)}: {order.state.value}"
     return answer.message or f"{describe(command, store)}: done"
+
+
+def figures(report: RiskReport) -> list[str]:
+    """What an order would do, the most important first."""
+    found = (
+        (report.notional, "{}", text.money),
+        (report.equity_pct, "{} of equity", text.share),
+        (report.buying_power_after, "bp after {}", text.whole_money),
+        (report.spread_cost, "spread {}", text.money),
+        (report.loss_at_stop, "at stop {}", text.money),
+    )
+    return [words.format(show(value)) for value, words, show in found if value is not None]

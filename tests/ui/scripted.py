@@ -4,6 +4,7 @@ It follows the engine's rules as far as a face can see them: an order passes a c
 acknowledged, works or fills, and every change comes as a numbered event.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import csv
@@ -78,7 +79,7 @@ def frame(number: int = 1, *, ages: dict[str, float] | None = None, now: float =
     bars = recorded()
     n = len(SYMBOLS)
     last = np.array([bars[x][-1][4] for x in SYMBOLS]) + 0.01 * (number - 1)
-    half = np.array([0.005, 0.015, 0.005, 0.01])
+    half = np.array([0.01, 0.015, 0.01, 0.01])
     sparks = np.full((n, 32), np.nan)
     for i, symbol in enumerate(SYMBOLS):
         closes = [bar[4] for bar in bars[symbol][-32:]]
@@ -98,7 +99,8 @@ def frame(number: int = 1, *, ages: dict[str, float] | None = None, now: float =
         day_high=last + 1,
         day_low=last - 1,
         day_volume=np.array([sum(b[5] for b in bars[x]) for x in SYMBOLS]),
-        previous_close=np.array([bars[x][0][1] for x in SYMBOLS]) * np.array([1.001, 0.997, 1.0, 1.004]),
+        previous_close=np.array([bars[x][0][1] for x in SYMBOLS])
+        * np.array([1.001, 0.997, 1.0, 1.004]),
         quote_at=at,
         last_at=at,
         market_at=np.full(n, START.timestamp()),
@@ -236,13 +238,21 @@ class ScriptedLink:
             case c.CancelOrder():
                 known = self._order(command.client_order_id)
                 if known is not None:
-                    self.emit(e.OrderChanged(order=msgspec.structs.replace(known, state=s.OrderState.CANCELED)))
+                    self.emit(
+                        e.OrderChanged(
+                            order=msgspec.structs.replace(known, state=s.OrderState.CANCELED)
+                        )
+                    )
             case c.GetState():
                 return c.Ack(id=command.id, outcome=c.Outcome.ACCEPTED, state=self.start)
             case c.GetOrder():
                 return self._story(command)
             case c.Flatten():
-                self.emit(e.TradingStateChanged(trading_state=s.TradingState.HALTED, reason="kill switch", source="keyboard"))
+                self.emit(
+                    e.TradingStateChanged(
+                        trading_state=s.TradingState.HALTED, reason="kill switch", source="keyboard"
+                    )
+                )
                 self.emit(e.PositionsChanged(positions=()))
         if self.refuse:
             return c.Ack(id=command.id, outcome=c.Outcome.REFUSED, refusals=self.refuse)
@@ -331,7 +341,10 @@ class ScriptedLink:
             assert report.price is not None
             assert command.qty is not None
             filled = msgspec.structs.replace(
-                new, state=s.OrderState.FILLED, filled_qty=command.qty, filled_avg_price=report.price
+                new,
+                state=s.OrderState.FILLED,
+                filled_qty=command.qty,
+                filled_avg_price=report.price,
             )
             self.emit(e.OrderFilled(client_order_id=new.client_order_id, execution_id=f"x{self._count}",
                                     symbol=new.symbol, side=new.side, qty=command.qty, price=report.price,
@@ -349,7 +362,13 @@ class ScriptedLink:
             ("fill", "20 filled at 181.55, quote 181.54 × 181.57: slippage -0.8 bp"),
         )
         story = tuple(
-            s.StoryLine(seq=i, at=START + timedelta(milliseconds=40 * i), kind=kind, text=words, market_time=START)
+            s.StoryLine(
+                seq=i,
+                at=START + timedelta(milliseconds=40 * i),
+                kind=kind,
+                text=words,
+                market_time=START,
+            )
             for i, (kind, words) in enumerate(steps, start=1)
         )
         return c.Ack(id=command.id, outcome=c.Outcome.ACCEPTED, order=known, story=story)

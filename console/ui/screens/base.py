@@ -20,7 +20,7 @@ class ConsoleScreen(Doer, Screen[None], inherit_bindings=False):  # type: ignore
 
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.SCREENS)  # type: ignore[assignment]
     AUTO_FOCUS = ""
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  Textual has it as an attribute
         (0, "-narrow"),
         (100, "-normal"),
         (140, "-wide"),

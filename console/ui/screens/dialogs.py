@@ -19,6 +19,7 @@ from console.ui import format as text
 from console.ui.actions import Context, bindings
 from console.ui.store import Fact
 from console.ui.widgets.painted import Doer, Painted, Span
+from console.ui.words import figures
 
 WIDTH = 74
 
@@ -140,13 +141,7 @@ class ConfirmDialog(Dialog):
     def _report(report: RiskReport, width: int) -> list[list[Span]]:
         if not report.allowed:
             return refusal_lines(report, width)
-        parts = [
-            f"{text.money(report.notional)}" if report.notional is not None else "",
-            f"{text.share(report.equity_pct)} of equity" if report.equity_pct is not None else "",
-            f"buying power after {text.whole_money(report.buying_power_after)}" if report.buying_power_after is not None else "",
-            f"at stop {text.money(report.loss_at_stop)}" if report.loss_at_stop is not None else "",
-        ]  # fmt: skip
-        lines = wrapped(" · ".join(p for p in parts if p), width, "muted")
+        lines = wrapped(" · ".join(figures(report)), width, "muted")
         for warning in report.warnings:
             lines += wrapped(f"! {warning.message}", width, "warning")
         return lines
@@ -157,7 +152,7 @@ class ConfirmDialog(Dialog):
             return [
                 [(" IN DOUBT ", "alarm")],
                 *wrapped(words, width, "warning"),
-                *wrapped("It may have been carried out. Don't send it again: look at the orders pane, "
+                *wrapped("It may have been carried out. Don't send it again: look at the orders, "
                          "R there compares with the broker.", width),
                 [],
                 _keys(None, "back"),
@@ -216,6 +211,10 @@ def _keys(do: str | None, leave: str) -> list[Span]:
     return [*spans, ("esc ", "accent bold"), (leave, "")]
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 class KillDialog(Dialog):
     """The kill switch: the typed word sends `Flatten`, then the facts show how far it is."""
 
@@ -247,9 +246,9 @@ class KillDialog(Dialog):
         lines: list[list[Span]] = [[], [(" KILL SWITCH ", "alarm")], []]
         if self.answer is None and not self.sending:
             words = (
-                f"Halts trading, cancels {orders} open order{'s' * (orders != 1)}, closes {positions} "
-                f"position{'s' * (positions != 1)} worth {text.whole_money(gross)} at the market, and "
-                "stays halted until you resume, over restarts too."
+                f"Halts trading, cancels {_count(orders, 'open order')}, closes "
+                f"{_count(positions, 'position')} worth {text.whole_money(gross)} at the market, "
+                "and stays halted until you resume, over restarts too."
             )
             lines += [*wrapped(words, width), []]
             right = self.WORD.startswith(self.typed.lower())

@@ -87,11 +87,12 @@ class Risk(Page):
         waiting = store.open_orders()
         reserved = sum((_worth(o.qty, o.limit_price or o.stop_price) for o in waiting), 0.0)
         loss = max(0.0, (before - equity) / before * 100) if before else 0.0
+        exposed = (float(gross) + reserved) / equity * 100 if equity else 0.0
         peak = max(store.equity_peak, equity)
         drawdown = (peak - equity) / peak * 100 if peak else 0.0
         largest = max((abs(float(p.market_value)) for p in store.positions.values()), default=0.0)
         return [
-            ("Gross exposure", (float(gross) + reserved) / equity * 100 if equity else 0.0, self._number("max_gross_exposure_pct"), "%"),
+            ("Gross exposure", exposed, self._number("max_gross_exposure_pct"), "%"),
             ("Largest position", largest, self._number("max_position_notional"), "$"),
             ("Open orders", len(waiting), self._number("max_open_orders"), ""),
             ("Loss today", loss, self._number("max_daily_loss_pct"), "%"),

@@ -42,7 +42,8 @@ class Services(Page):
                 connection.retry_at is not None
                 and connection.state is not ConnectionState.CONNECTED
             ):
-                detail = f"{detail} · retry in {text.duration(max(0.0, connection.retry_at - now) + 0.999)}"
+                wait = max(0.0, connection.retry_at - now) + 0.999
+                detail = f"{detail} · retry in {text.duration(wait)}"
             lines.append(
                 [
                     (f" {connection.name:<14}", "bold"),
@@ -72,13 +73,10 @@ class Services(Page):
             lines.append([(" none has reported yet", "muted")])
         frame = store.frame
         if frame is not None:
-            lines += [
-                [],
-                [(" FEED", TITLE)],
-                [
-                    (f" received {frame.received:,} · {text.compact(frame.rate)}/s · gaps {frame.gaps:,} · malformed {frame.malformed:,} · frame {frame.number:,}", "warning" if frame.gaps or frame.malformed else ""),
-                ],
-            ]  # fmt: skip
+            flow = f" received {frame.received:,} · {text.compact(frame.rate)}/s"
+            flaws = f" · gaps {frame.gaps:,} · malformed {frame.malformed:,}"
+            ink = "warning" if frame.gaps or frame.malformed else ""
+            lines += [[], [(" FEED", TITLE)], [(flow, ""), (flaws, ink)]]
         lines += [[], [(" NOTICES", TITLE), ("  newest first; repeated ones fold", "muted")]]
         for notice in reversed(store.notices):
             ink = {"error": "error", "warning": "warning"}.get(notice.severity.value, "")

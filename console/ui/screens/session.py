@@ -12,14 +12,17 @@ from console.ui import format as text
 from console.ui.screens.base import ConsoleScreen
 from console.ui.store import Fact
 from console.ui.widgets.page import Page
-from console.ui.widgets.painted import TITLE, Span
+from console.ui.widgets.painted import TITLE, Span, sign_ink
 
 CURVE_ROWS = 8
+_HEADINGS = (
+    f" {'TIME':<9}{'SIDE':<5}{'QTY':>8} {'SYM':<6}{'PRICE':>10}{'BID':>10}{'ASK':>10}{'SLIP bp':>9}"
+)
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 def slippage_bp(fill: OrderFilled) -> float:
-    """What the fill cost against the middle of the quote that stood, in basis points; NaN unknown."""
+    """What the fill cost against the quote's middle, in basis points; NaN where unknown."""
     if fill.bid is None or fill.ask is None:
         return float("nan")
     middle = (fill.bid + fill.ask) / 2
@@ -42,14 +45,15 @@ class Session(Page):
         head = f"  {len(fills)} since this screen was connected"
         if total:
             average = sum(bp * worth for bp, worth in known) / total
-            head += f" · slippage {average:+.1f} bp on average, {sum(b * w for b, w in known) / 1e4:+,.2f} in money"
+            money = sum(bp * worth for bp, worth in known) / 1e4
+            head += f" · slippage {average:+.1f} bp on average, {money:+,.2f} in money"
         lines.append([(" FILLS", TITLE), (head if fills else "", "muted")])
         if not fills:
             return [*lines, [(" no fills yet", "muted")]]
         lines.append(
             [
                 (
-                    f" {'TIME':<9}{'SIDE':<5}{'QTY':>8} {'SYM':<6}{'PRICE':>10}{'BID':>10}{'ASK':>10}{'SLIP bp':>9}",
+                    _HEADINGS,
                     "muted",
                 )
             ]
@@ -59,9 +63,10 @@ class Session(Page):
                 [
                     (f" {text.clock(fill.at):<9}", "muted"),
                     (f"{fill.side.value:<5}", "up" if fill.side == "buy" else "down"),
-                    (f"{text.quantity(fill.qty):>8} {fill.symbol:<6}{text.price(fill.price):>10}", ""),
+                    (f"{text.quantity(fill.qty):>8} {fill.symbol:<6}", ""),
+                    (f"{text.price(fill.price):>10}", ""),
                     (f"{text.price(fill.bid):>10}{text.price(fill.ask):>10}", "muted"),
-                    (f"{f'{bp:+.1f}' if isfinite(bp) else text.NOTHING:>9}", "warning" if bp > 5 else ""),
+                    (f"{text.signed(bp):>9}", "warning" if bp > 5 else ""),
                 ]
             )  # fmt: skip
         return lines
@@ -73,7 +78,7 @@ class Session(Page):
             (f"  {text.day(self.store.market_time())}", "muted"),
         ]
         if account is not None:
-            colour = ("muted", "up", "down")[text.sign(account.day_pl)]
+            colour = sign_ink(account.day_pl)
             spans += [
                 (f"   equity {text.money(account.equity)} ", ""),
                 (text.arrow(account.day_pl) + text.signed_money(account.day_pl), colour),

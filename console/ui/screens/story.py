@@ -12,7 +12,13 @@ from console.ui import format as text
 from console.ui.screens.base import ConsoleScreen
 from console.ui.screens.dialogs import wrapped
 from console.ui.store import Fact
-from console.ui.widgets.orders import STATE_INKS, price_text, size_text, state_text
+from console.ui.widgets.orders import (
+    STATE_INKS,
+    price_text,
+    side_ink,
+    size_text,
+    state_text,
+)
 from console.ui.widgets.page import Page
 from console.ui.widgets.painted import TITLE, Span
 
@@ -53,19 +59,22 @@ class Story(Page):
 
     def _facts(self, order: OrderView, width: int) -> list[list[Span]]:
         ink = STATE_INKS.get(order.state, "accent")
+        kind = order.order_type.value.replace("_", " ")
+        what = f"{size_text(order)} {order.symbol} {kind} {price_text(order)} "
         lines: list[list[Span]] = [
             [(" ORDER STORY", TITLE), (f"  {order.client_order_id}", "muted")],
             [
-                (f" {order.side.value.upper()} ", "up bold" if order.side == "buy" else "down bold"),
-                (f"{size_text(order)} {order.symbol} {order.order_type.value.replace('_', ' ')} {price_text(order)} "
-                 f"{order.time_in_force.value}  ", "bold"),
+                (f" {order.side.value.upper()} ", f"{side_ink(order)} bold"),
+                (f"{what}{order.time_in_force.value}  ", "bold"),
                 (state_text(order), ink),
             ],
-            [(" asked by ", "muted"), (order.source, ""), ("   broker id ", "muted"), (order.id or text.NOTHING, "")],
-        ]  # fmt: skip
+            [(" asked by ", "muted"), (order.source, "")],
+            [(" broker id ", "muted"), (order.id or text.NOTHING, "")],
+        ]
         if order.filled_qty:
-            average = f"{text.quantity(order.filled_qty)} at {text.price(order.filled_avg_price)} on average"
-            lines.append([(" filled ", "muted"), (average, "")])
+            average = text.price(order.filled_avg_price)
+            words = f"{text.quantity(order.filled_qty)} at {average} on average"
+            lines.append([(" filled ", "muted"), (words, "")])
         if order.reason:
             lines += wrapped(order.reason, width, "warning")
         if order.replaces or order.replaced_by:

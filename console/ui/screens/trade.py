@@ -22,7 +22,7 @@ from console.ui.widgets.positions import Positions
 
 
 class TradeScreen(ConsoleScreen):
-    BINDINGS: ClassVar[list[Binding]] = bindings(Context.TRADE)  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[Binding]] = bindings(Context.TRADE)
     DEFAULT_CSS = """
     TradeScreen #panes { height: 1fr; }
     TradeScreen #left { dock: left; width: 46; border-right: vkey $rule; }
@@ -38,10 +38,11 @@ class TradeScreen(ConsoleScreen):
     TradeScreen.-narrow #portfolio, TradeScreen.-narrow #chart { display: none; }
     TradeScreen.-narrow #feed { height: 1fr; max-height: 100%; }
     TradeScreen.-narrow #orders { height: 1fr; }
-    TradeScreen.-zoomed .pane { display: none; }
-    TradeScreen.-zoomed .side { display: none; }
-    TradeScreen.-zoomed .side.-holds { display: block; dock: none; width: 100%; height: 100%; border-right: none; }
-    TradeScreen.-zoomed .pane.-zoom { display: block; height: 100%; max-height: 100%; }
+    TradeScreen.-zoomed #panes .pane, TradeScreen.-zoomed #panes .side { display: none; }
+    TradeScreen.-zoomed #panes .side.-holds {
+        display: block; dock: none; width: 100%; height: 100%; border-right: none;
+    }
+    TradeScreen.-zoomed #panes .pane.-zoom { display: block; height: 100%; max-height: 100%; }
     """
     CONTEXTS: ClassVar[frozenset[Context]] = frozenset(
         {Context.SCREENS, Context.EVERYWHERE, Context.TRADE, Context.LIST}

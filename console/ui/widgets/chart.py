@@ -1,5 +1,5 @@
-"""The chart: one-minute bars of the selected symbol as candles, with volume, the average price of the
-position and the prices of working orders."""
+"""The chart: one-minute bars of the selected symbol as candles, with volume, the position's
+average price and the prices of working orders."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ class Chart(Lined):
             return round((price - low) * scale)
 
         cells = [[(" ", "")] * columns for _ in range(rows)]
+        tags: list[tuple[int, str, str]] = []
         for price, label, ink in levels:
             if low <= price <= high:
                 row = rows - 1 - half(price) // 2
                 glyph = "┄" if label.startswith("avg") else "─"
                 cells[row] = [(glyph, ink)] * columns
-                tag = f" {label} "
-                cells[row][1 : 1 + len(tag)] = [(c, ink) for c in tag]
+                tags.append((row, f" {label} ", ink))
         start = columns - count
         for i in range(count):
             top, bottom = half(max(opens[i], closes[i])), half(min(opens[i], closes[i]))
@@ -114,6 +114,9 @@ class Chart(Lined):
                 glyph = _GLYPHS[halves]  # type: ignore[index]
                 if glyph != " ":
                     cells[rows - 1 - cell][start + i] = (glyph, ink)
+        for row, tag, ink in tags:
+            if len(tag) < columns - 1:
+                cells[row][1 : 1 + len(tag)] = [(character, ink) for character in tag]
         lines = [_joined(row) for row in cells]
         self._label(lines, low, high, rows, closes[count - 1])
         if volume_rows:

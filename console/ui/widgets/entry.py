@@ -22,6 +22,7 @@ from console.ui.store import Fact
 from console.ui.widgets.command_line import CommandLine
 from console.ui.widgets.painted import Doer, Painted, Span, spread
 from console.ui.widgets.ticket import Ticket
+from console.ui.words import figures
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -304,16 +305,6 @@ class RiskLine(Painted):
             ]
             limit = f"max {text.quantity(report.max_qty)} " if report.max_qty is not None else ""
             return spread(left, [(limit, "muted")], width)
-        figures = [
-            text.money(report.notional) if report.notional is not None else "",
-            f"{text.share(report.equity_pct)} of equity" if report.equity_pct is not None else "",
-            f"bp after {text.whole_money(report.buying_power_after)}" if report.buying_power_after is not None else "",
-            f"spread {text.money(report.spread_cost)}" if report.spread_cost is not None else "",
-            f"at stop {text.money(report.loss_at_stop)}" if report.loss_at_stop is not None else "",
-        ]  # fmt: skip
-        spans: list[Span] = [(" ", "")]
-        for i, figure in enumerate(f for f in figures if f):
-            spans += [(" · ", "rule")] * bool(i) + [(figure, "" if i else "bold")]
         verdict: list[Span]
         if report.warnings:
             verdict = [(f"! {report.warnings[0].message} ", "warning")]
@@ -321,6 +312,13 @@ class RiskLine(Painted):
             verdict = [(f"✓ {report.checks_run} checks", "up")]
         if report.max_qty is not None:
             verdict.append((f" · max {text.quantity(report.max_qty)} ", "muted"))
+        room = width - 3 - sum(len(words) for words, _ in verdict)
+        spans: list[Span] = [(" ", "")]
+        for i, figure in enumerate(figures(report)):
+            room -= len(figure) + 3
+            if room < 0:  # the verdict stays, the figures leave from the right
+                break
+            spans += [(" · ", "rule")] * bool(i) + [(figure, "" if i else "bold")]
         return spread(spans, verdict, width)
 
     def _notice(self, width: int) -> list[Span]:
@@ -328,10 +326,11 @@ class RiskLine(Painted):
         doubtful = store.doubtful_orders()
         if doubtful:
             order = doubtful[0]
+            reason = order.reason or "the broker did not answer"
             return [
                 (" ! ", "alarm"),
                 (
-                    f" {order.side.value} {order.symbol} is in doubt: {order.reason or 'the broker did not answer'}; R reconciles",
+                    f" {order.side.value} {order.symbol} is in doubt: {reason}; R reconciles",
                     "warning",
                 ),
             ]

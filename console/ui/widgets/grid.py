@@ -52,7 +52,7 @@ Row = tuple[Span, ...]
 
 
 class Grid(Painted, can_focus=True):
-    """Rows by key out of the store. Subclasses say which keys there are and what each cell shows."""
+    """Rows by key out of the store. Subclasses say which keys there are and what cells show."""
 
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.LIST)  # type: ignore[assignment]
     TITLE: ClassVar[str] = ""
@@ -166,11 +166,12 @@ class Grid(Painted, can_focus=True):
         place = {key: i for i, key in enumerate(self._keys)}
         keys = sorted(keys, key=lambda k: place.get(k, len(place)))
         column = self.sort_key or ""
-        known, unknown = [], []
+        known: list[tuple[float | str, str]] = []
+        unknown: list[tuple[float | str, str]] = []
         for key in keys:
             value = self.sort_value(key, column)
             (known if value == value else unknown).append((value, key))
-        known.sort(key=lambda pair: pair[0], reverse=self.descending)  # type: ignore[arg-type,return-value]
+        known.sort(key=lambda pair: pair[0], reverse=self.descending)
         return [key for _, key in (*known, *unknown)]
 
     def _place(self) -> list[Placed]:
@@ -239,7 +240,7 @@ class Grid(Painted, can_focus=True):
         if store.phase is Phase.CONNECTING:
             return "connecting…"
         if store.phase is Phase.FAILED:
-            return f"no engine: {store.failure}"
+            return f"no engine: {store.failure}\nR tries again"
         return self.empty_text()
 
     def trouble(self) -> str:

@@ -1,4 +1,4 @@
-"""The header: mode, market clock, equity and day's gain, trading state, connections with their age."""
+"""The header: mode, market clock, equity, day's gain, trading state, connections and their age."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 from console.engine.state import ConnectionState, ConnectionView, TradingState
 from console.ui import format as text
 from console.ui.store import Fact, Phase
-from console.ui.widgets.painted import TITLE, Lined, Span
+from console.ui.widgets.painted import TITLE, Lined, Span, sign_ink
 
 _MARKS = {
     ConnectionState.CONNECTED: ("●", "up"),
@@ -77,7 +77,7 @@ class Header(Lined):
         account = self.store.account
         if account is None:
             return [(2, [("equity –", "muted")])]
-        colour = ("muted", "up", "down")[text.sign(account.day_pl)]
+        colour = sign_ink(account.day_pl)
         parts: list[Part] = [
             (2, [("equity ", "muted"), (text.money(account.equity), "bold")]),
             (2, [(text.arrow(account.day_pl) + text.signed_money(account.day_pl), colour),

@@ -32,6 +32,11 @@ def state_text(order: OrderView) -> str:
     return "UNKNOWN!" if order.state is OrderState.UNKNOWN else order.state.value
 
 
+def side_ink(order: OrderView) -> str:
+    """The ink of a buy or a sale."""
+    return "up" if order.side is Side.BUY else "down"
+
+
 def size_text(order: OrderView) -> str:
     """How many shares, or for how much money."""
     return (
@@ -123,7 +128,7 @@ class Orders(Grid):
         cells: dict[str, Span] = {
             "row": (str(number) if number < 100 else "", "muted"),
             "time": (text.minute(order.created_at), "muted"),
-            "side": (leg + order.side.value, "up" if order.side is Side.BUY else "down"),
+            "side": (leg + order.side.value, side_ink(order)),
             "qty": (size_text(order), plain),
             "symbol": (order.symbol, plain or "bold"),
             "price": (price_text(order), plain),

@@ -11,6 +11,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from console.ui import format as text
 from console.ui.actions import BY_ID
 from console.ui.store import Fact, Store
 
@@ -28,13 +29,12 @@ TITLE = "title bold"
 class Doer:
     """Carries out actions of the registry: its own `act_…` methods first, then the app's."""
 
-    app: ConsoleApp  # type: ignore[assignment]
+    app: ConsoleApp
 
     def action_do(self, action_id: str) -> object:
         method = BY_ID[action_id].method
         target = getattr(self, method, None) or getattr(self.app, method)
-        result = target()
-        return result
+        return target()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action != "do":
@@ -102,7 +102,7 @@ class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
 
     def strip(self, spans: Iterable[Span], width: int, ground: str = "") -> Strip:
         """One line, cut or padded to `width` cells."""
-        segments = [Segment(text, self.ink(names, ground)) for text, names in spans if text]
+        segments = [Segment(words, self.ink(names, ground)) for words, names in spans if words]
         return Strip(segments).adjust_cell_length(width, self.ink("", ground))
 
     def notify_style_update(self) -> None:
@@ -142,10 +142,15 @@ class Lined(Painted):
         return self.strip(spans, self.size.width, ground)
 
 
+def sign_ink(value: text.Number) -> str:
+    """The ink of a gain, a loss, or neither."""
+    return ("muted", "up", "down")[text.sign(value)]
+
+
 def spread(left: list[Span], right: list[Span], width: int) -> list[Span]:
     """`left` and `right` at the two ends of a line; the right one goes where there is no room."""
-    used = sum(len(text) for text, _ in left)
-    wanted = sum(len(text) for text, _ in right)
+    used = sum(len(words) for words, _ in left)
+    wanted = sum(len(words) for words, _ in right)
     if used + wanted + 1 > width:
         return left
     return [*left, (" " * (width - used - wanted), ""), *right]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from console.ui import format as text
 from console.ui.store import Fact, Phase
-from console.ui.widgets.painted import TITLE, Lined, Span, spread
+from console.ui.widgets.painted import TITLE, Lined, Span, sign_ink, spread
 
 
 class Portfolio(Lined):
@@ -32,12 +32,12 @@ class Portfolio(Lined):
         plain = "stale" if note else ""
         gross, net = store.exposure()
         equity = account.equity
-        day = ("muted", "up", "down")[text.sign(account.day_pl)]
+        day = sign_ink(account.day_pl)
         used = float(gross / equity) if equity else 0.0
         rows: list[tuple[str, str, str, list[Span]]] = [
             ("Equity", text.money(equity), plain or "bold", []),
-            ("Day P&L", text.arrow(account.day_pl) + text.signed_money(account.day_pl), plain or day,
-             [(text.percent(account.day_pl_pct), plain or day)]),
+            ("Day P&L", text.arrow(account.day_pl) + text.signed_money(account.day_pl),
+             plain or day, [(text.percent(account.day_pl_pct), plain or day)]),
             ("Cash", text.money(account.cash), plain, []),
             ("Buying power", text.money(account.buying_power), plain, []),
             ("Exposure", text.money(gross), plain,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from console.ui import format as text
 from console.ui.store import Fact
 from console.ui.widgets.grid import Column, Grid
-from console.ui.widgets.painted import Span
+from console.ui.widgets.painted import Span, sign_ink
 
 
 class Positions(Grid):
@@ -62,7 +62,7 @@ class Positions(Grid):
     def row(self, key: str, columns: Sequence[Column]) -> Sequence[Span]:
         position = self.store.positions[key]
         pl = position.unrealized_pl
-        colour = ("muted", "up", "down")[text.sign(pl)]
+        colour = sign_ink(pl)
         equity = self.store.account.equity if self.store.account is not None else None
         share = abs(position.market_value) / equity * 100 if equity else None
         cells: dict[str, Span] = {
@@ -72,7 +72,7 @@ class Positions(Grid):
             "last": (text.price(position.current_price), ""),
             "pl": (text.arrow(pl) + text.signed_whole(pl), colour),
             "pl_pct": (text.percent(position.unrealized_pl_pct), colour),
-            "day": (text.signed_whole(position.day_pl), ("muted", "up", "down")[text.sign(position.day_pl)]),
+            "day": (text.signed_whole(position.day_pl), sign_ink(position.day_pl)),
             "value": (text.money(position.market_value), ""),
             "equity": (text.share(share), "muted"),
         }  # fmt: skip

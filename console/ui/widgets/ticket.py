@@ -13,7 +13,7 @@ from console.engine.state import OrderType, Side
 from console.ui import format as text
 from console.ui.actions import Context, bindings
 from console.ui.draft import PEGS, Draft
-from console.ui.widgets.painted import Painted, Span, spread
+from console.ui.widgets.painted import Painted, Span, sign_ink, spread
 
 if TYPE_CHECKING:
     from console.ui.widgets.entry import OrderEntry
@@ -25,7 +25,7 @@ _LABELS = {
 _WIDTHS = {"symbol": 6, "size": 7, "limit": 8, "stop": 8, "trail": 5, "profit": 5, "loss": 5}
 _ASKS = {
     "symbol": "which symbol? ↑↓ goes through the feed's",
-    "size": "how many? 100, $10_000, 5% of equity, half of the position; m the most, r by risk at the stop",
+    "size": "how many? 100, $10_000, 5% of equity, half of a position; m the most, r by risk",
     "limit": "which price? a number, ↑↓ from the middle, or b bid, m mid, a ask",
     "stop": "from which price on? a number, ↑↓ from the middle, or b bid, m mid, a ask",
     "trail": "how far behind? 1% or 0.50",
@@ -217,10 +217,11 @@ class Ticket(Painted, can_focus=True):
             pl = position.unrealized_pl
             spans += [
                 (
-                    f"   {text.quantity(position.qty)} held at {text.price(position.avg_entry_price)} ",
+                    f"   {text.quantity(position.qty)} held at "
+                    f"{text.price(position.avg_entry_price)} ",
                     "muted",
                 ),
-                (text.arrow(pl) + text.signed_money(pl), ("muted", "up", "down")[text.sign(pl)]),
+                (text.arrow(pl) + text.signed_money(pl), sign_ink(pl)),
             ]
         return spread(spans, [("b buys, s sells ", "muted")], width)
 

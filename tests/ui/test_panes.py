@@ -1,0 +1,267 @@
+"""Panes: what they draw, how little they redraw, how they sort, and every size from 1×1 up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pilots import MakeApp, connected, screen_text, until
+from scripted import NOW, START, ScriptedLink, account, connection, frame, order, position, view
+
+from console.engine import events as e
+from console.engine import state as s
+from console.ui.store import Fact, Phase
+
+WIDE, NARROW = (120, 40), (80, 24)
+
+
+async def test_the_first_paint_comes_before_the_link(make_app: MakeApp) -> None:
+    """The panes stand there and say that they connect while `connect` still blocks."""
+    import threading
+
+    go = threading.Event()
+    link = ScriptedLink()
+
+    def connect() -> ScriptedLink:
+        assert go.wait(30)
+        return link
+
+    async with make_app(connect).run_test(size=WIDE) as pilot:
+        try:
+            await until(pilot, lambda: screen_text(pilot.app).count("connecting…") >= 4)
+        finally:
+            go.set()
+        await connected(pilot)
+        assert "100,412.18" in screen_text(pilot.app)
+        assert "connecting…" not in screen_text(pilot.app)
+
+
+async def test_a_failed_connection_says_why_and_can_be_tried_again(make_app: MakeApp) -> None:
+    answers: list[Any] = [OSError("port 5557 refuses: start the engine"), ScriptedLink()]
+
+    def connect() -> ScriptedLink:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    async with make_app(connect).run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: pilot.app.store.phase is Phase.FAILED)
+        await until(pilot, lambda: "port 5557 refuses" in screen_text(pilot.app))
+        await pilot.press("R")
+        await until(pilot, lambda: "100,412.18" in screen_text(pilot.app))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (20, 5), (40, 10), (79, 24), (300, 100)])
+async def test_every_size_draws(make_app: MakeApp, size: tuple[int, int]) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        pilot.app.draw()
+        for key in (
+            "b",
+            "escape",
+            "k",
+            "escape",
+            "question_mark",
+            "escape",
+            "3",
+            "4",
+            "5",
+            "1",
+            "z",
+            "z",
+        ):
+            await pilot.press(key)
+        await pilot.resize_terminal(*WIDE)
+        await pilot.pause()
+        pilot.app.draw()
+        await until(pilot, lambda: "PORTFOLIO" in screen_text(pilot.app))
+
+
+async def test_eighty_columns_fold_the_portfolio_and_drop_the_chart(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=NARROW) as pilot:
+        await connected(pilot)
+        shown = screen_text(pilot.app)
+        assert "PORTFOLIO" not in shown
+        assert "equity 100,412.18" in shown
+        assert not pilot.app.query_one("#chart").display
+        for word in ("LAST", "CHG %", "SPRbp", "AGE", "POSITIONS", "ORDERS"):
+            assert word in shown
+
+
+async def test_only_cells_that_changed_are_redrawn(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        feed = pilot.app.trade.feed
+        redrawn: list[Any] = []
+        feed.refresh = lambda *regions, **_: redrawn.extend(regions)  # type: ignore[method-assign]
+        first = link.first_frame
+        assert first is not None
+        last = first.last.copy()
+        last[1] += 0.05
+        newer = {**first.__dict__, "number": 2, "last": last}
+        pilot.app.store.apply(e.MarketFrame(type(first)(**newer)))
+        feed.show(Fact.MARKET)
+        assert redrawn, "a price moved"
+        assert {region.y for region in redrawn} == {2}, "only in IBM's line"
+        assert sum(region.width for region in redrawn) < 30
+        redrawn.clear()
+        feed.show(Fact.MARKET)
+        assert not redrawn, "nothing changed"
+
+
+async def test_sorting_is_by_the_chosen_column_and_keeps_the_selection(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        feed = pilot.app.trade.feed
+        await pilot.press("down")
+        assert feed.selected == "IBM"
+        await pilot.press("o", "o")
+        assert feed.sort_key == "last"
+        assert feed._keys == ["IBM", "SPY", "AIG", "BAC"]
+        assert feed.selected == "IBM"
+        await pilot.press("O")
+        assert feed._keys == ["BAC", "AIG", "SPY", "IBM"]
+
+
+async def test_rows_change_places_at_most_every_two_seconds(make_app: MakeApp) -> None:
+    clock = [NOW]
+    link = ScriptedLink()
+    async with make_app(link, monotonic=lambda: clock[0]).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        feed = pilot.app.trade.feed
+        await pilot.press("o", "o")
+        first = link.first_frame
+        assert first is not None
+        last = first.last.copy()
+        last[2] = 999.0
+        pilot.app.store.apply(e.MarketFrame(type(first)(**{**first.__dict__, "last": last})))
+        feed.show(Fact.MARKET)
+        assert feed._keys[0] == "IBM", "too soon"
+        clock[0] += 2.1
+        feed.show(Fact.MARKET)
+        assert feed._keys[0] == "BAC"
+
+
+async def test_an_old_quote_is_shown_stale_and_not_pegged_to(make_app: MakeApp) -> None:
+    link = ScriptedLink(first_frame=frame(ages={"AIG": 40.0}))
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        assert "STALE" in screen_text(pilot.app)
+        assert "3/4" in screen_text(pilot.app)
+        assert pilot.app.quote("AIG") is None
+        assert pilot.app.quote("IBM") is not None
+
+
+async def test_a_lost_connection_says_since_when_and_when_it_retries(make_app: MakeApp) -> None:
+    lost = connection("feed", state=s.ConnectionState.LOST, since=NOW - 14, retry_at=NOW + 3)
+    link = ScriptedLink(start=view(connections=(lost, connection("broker"))))
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        assert "feed lost 14s, retry in 3s" in screen_text(pilot.app)
+
+
+async def test_a_gap_in_the_numbers_asks_for_a_snapshot(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        assert link.start is not None
+        link.start = view(seq=99, account=account("55555.00"))
+        link.seq = 98
+        link.emit(e.AccountChanged(account=account("44444.00")))
+        await until(pilot, lambda: "55,555.00" in screen_text(pilot.app))
+        assert not pilot.app.store.gap
+
+
+async def test_zoom_gives_a_pane_the_screen_and_back(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await pilot.press("tab", "tab", "z")
+        await pilot.pause()
+        pilot.app.draw()
+        await pilot.pause()
+        shown = screen_text(pilot.app)
+        assert "ORDERS" in shown
+        assert "FEED" not in shown
+        assert "signal:mome" in shown, "there is room for more columns"
+        await pilot.press("escape")
+        await until(pilot, lambda: "FEED" in screen_text(pilot.app))
+
+
+async def test_chart_and_ticket_follow_the_selection(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await pilot.press("slash", *"aig", "enter")
+        await until(pilot, lambda: "AIG 1m" in screen_text(pilot.app))
+        await pilot.press("tab", "tab", "down")
+        await until(pilot, lambda: pilot.app.symbol == "IBM")
+
+
+async def test_notices_of_one_topic_fold(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        for _ in range(3):
+            link.emit(
+                e.Noticed(severity=e.Severity.WARNING, topic="rate", text="the broker is slow")
+            )
+        await until(pilot, lambda: "the broker is slow ×3" in screen_text(pilot.app))
+        assert len(pilot.app.store.notices) == 1
+
+
+async def test_the_story_tells_an_orders_life(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "written to the journal, then sent" in screen_text(pilot.app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "PORTFOLIO" in screen_text(pilot.app))
+
+
+async def test_the_session_reckons_slippage(make_app: MakeApp) -> None:
+    from decimal import Decimal
+
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        link.emit(
+            e.OrderFilled(
+                client_order_id="a", execution_id="1", symbol="IBM", side=s.Side.BUY,
+                qty=Decimal(10),
+                price=Decimal("100.05"), at=START, bid=Decimal("99.99"), ask=Decimal("100.01"),
+            )
+        )  # fmt: skip
+        await pilot.press("4")
+        await until(pilot, lambda: "+5.0" in screen_text(pilot.app))
+
+
+async def test_positions_and_risk_follow_the_facts(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        link.emit(e.PositionsChanged(positions=(position("AIG", -200, "48.00", "48.53"),)))
+        await until(pilot, lambda: "-200" in screen_text(pilot.app))
+        await pilot.press("3")
+        await until(pilot, lambda: "-9,706.00" in screen_text(pilot.app))
+        link.emit(
+            e.TradingStateChanged(
+                trading_state=s.TradingState.HALTED, reason="drawdown 10.2 %", source="risk"
+            )
+        )
+        await until(pilot, lambda: "drawdown 10.2 %" in screen_text(pilot.app))
+
+
+async def test_many_orders_and_symbols_stay_fast_and_bounded(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        for i in range(100, 1400):
+            link.emit(e.OrderChanged(order=order(i, state=s.OrderState.FILLED)))
+        await until(pilot, lambda: not pilot.app._dirty)
+        assert len(pilot.app.store.orders) <= 1000
+        await pilot.press("tab", "tab", "end")
+        await pilot.pause()
+        assert pilot.app.trade.orders.selected is not None

@@ -1,0 +1,253 @@
+"""Orders by keys, from the first one to the fill, the refusal and the kill switch."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pilots import MakeApp, connected, screen_text, until
+from scripted import ScriptedLink, empty_view, order, view
+
+from console.engine import commands as c
+from console.engine import events as e
+from console.engine import state as s
+from console.ui.screens.dialogs import ConfirmDialog, KillDialog
+
+SIZE = (120, 40)
+
+
+def sent(link: ScriptedLink, kind: type = c.SubmitOrder) -> list[Any]:
+    """The commands of that kind that were carried out, without previews."""
+    return [r for r in link.requests if isinstance(r, kind) and not getattr(r, "preview", False)]
+
+
+async def test_b_symbol_quantity_enter_confirm_fills_an_order(make_app: MakeApp) -> None:
+    link = ScriptedLink(start=empty_view())
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"ibm", "enter", *"100", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert "Buy 100 IBM at market" in screen_text(pilot.app)
+        assert not sent(link), "nothing leaves before it is confirmed"
+        await pilot.press("enter")
+        await until(pilot, lambda: sent(link))
+        (command,) = sent(link)
+        assert (command.symbol, command.qty, command.side) == ("IBM", Decimal(100), s.Side.BUY)
+        await until(pilot, lambda: "FILLED" in screen_text(pilot.app))
+        assert not isinstance(pilot.app.screen, ConfirmDialog)
+
+
+async def test_a_digit_first_means_the_quantity_of_the_selected_symbol(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("down", "b", *"25", "enter", "enter")
+        await until(pilot, lambda: sent(link))
+        assert (sent(link)[0].symbol, sent(link)[0].qty) == ("IBM", Decimal(25))
+
+
+async def test_no_pane_changes_before_the_engine_says_so(make_app: MakeApp) -> None:
+    link = ScriptedLink(start=empty_view(), outcome=c.Outcome.UNKNOWN)
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"IBM", "enter", *"1", "enter", "enter")
+        await until(pilot, lambda: "IN DOUBT" in screen_text(pilot.app))
+        assert not pilot.app.store.orders
+        await pilot.press("enter")
+        await pilot.pause()
+        assert len(sent(link)) == 1, "an order in doubt must not be sent again"
+
+
+async def test_a_refused_order_stays_open_with_code_limit_and_way_out(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"IBM", "enter", *"9999", "enter", "enter")
+        await until(pilot, lambda: "REFUSED" in screen_text(pilot.app))
+        shown = screen_text(pilot.app)
+        assert "max_order_qty" in shown
+        assert "limit 899 · value 9999" in shown
+        assert "raise [risk] max_order_qty" in shown
+        assert isinstance(pilot.app.screen, ConfirmDialog)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert pilot.app.trade.entry.draft.size == "9999", "the ticket keeps what was typed"
+
+
+async def test_the_risk_line_is_asked_once_at_a_time_and_answers_the_newest(
+    make_app: MakeApp,
+) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"IBM", "enter", *"100")
+        entry = pilot.app.trade.entry
+        await until(pilot, lambda: entry.report is not None)
+        previews = [r for r in link.requests if isinstance(r, c.SubmitOrder) and r.preview]
+        assert previews[-1].qty == Decimal(100)
+        assert "✓ 14 checks · max 899" in screen_text(pilot.app)
+        await pilot.press(*"0")
+        await until(pilot, lambda: entry.report is not None and not entry.report.allowed)
+        assert "max_order_qty" in screen_text(pilot.app)
+
+
+async def test_cancel_goes_to_the_selected_order(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("tab", "tab", "down", "c")
+        await until(pilot, lambda: sent(link, c.CancelOrder))
+        assert sent(link, c.CancelOrder)[0].client_order_id == "tc-0011"
+        await until(pilot, lambda: pilot.app.store.orders["tc-0011"].state is s.OrderState.CANCELED)
+
+
+async def test_the_selection_sticks_to_its_order_when_a_new_one_comes(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("tab", "tab")
+        chosen = pilot.app.trade.orders.selected
+        link.emit(e.OrderChanged(order=order(50)))
+        await until(pilot, lambda: "tc-0050" in pilot.app.store.orders and not pilot.app._dirty)
+        orders = pilot.app.trade.orders
+        assert orders.selected == chosen
+        assert orders.order_at(1) == "tc-0050"
+
+
+async def test_close_is_confirmed_in_words(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="dangerous").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("down", "x")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert "sell 100 at market" in screen_text(pilot.app)
+        await pilot.press("enter")
+        await until(pilot, lambda: sent(link, c.ClosePosition))
+        assert sent(link, c.ClosePosition)[0].symbol == "IBM"
+
+
+@pytest.mark.parametrize(
+    ("confirm", "asked"), [("all", True), ("dangerous", False), ("none", False)]
+)
+async def test_confirmation_follows_its_tier(make_app: MakeApp, confirm: str, asked: bool) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm=confirm).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"IBM", "enter", *"5", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog) or sent(link))
+        assert isinstance(pilot.app.screen, ConfirmDialog) == asked
+        assert bool(sent(link)) != asked
+
+
+async def test_the_kill_switch_wants_its_word(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("k", *"flat", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, KillDialog))
+        assert not sent(link, c.Flatten)
+        await pilot.press(*"ten", "enter")
+        await until(pilot, lambda: sent(link, c.Flatten))
+        await until(pilot, lambda: "trading is halted" in screen_text(pilot.app))
+        assert "flat" in screen_text(pilot.app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "HALTED" in screen_text(pilot.app))
+
+
+async def test_the_line_and_the_ticket_mirror_one_another(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"sell 10 BAC @ 13.90 gtc")
+        entry = pilot.app.trade.entry
+        assert (entry.draft.symbol, entry.draft.limit, entry.draft.size) == ("BAC", "13.9", "10")
+        assert "LIMIT" in screen_text(pilot.app)
+        await pilot.press("tab")
+        assert entry.ticket.has_focus
+        await pilot.press("tab", "tab", "up")
+        assert entry.line.value == "sell 10 BAC @ 13.91 gtc"
+
+
+async def test_a_wrong_word_is_named_where_it_stands(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"buy lots IBM", "enter")
+        entry = pilot.app.trade.entry
+        assert entry.error is not None
+        assert entry.error.column == 4
+        assert "'lots' is not a quantity" in screen_text(pilot.app)
+        assert not sent(link)
+
+
+async def test_nudges_pegs_and_sizes(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        entry = pilot.app.trade.entry
+        await pilot.press("down", "b", *"10", "tab", "l", "tab", "b")
+        assert entry.draft.limit == "bid"
+        assert entry.order is not None
+        assert str(entry.order.limit_price) == "179.98"
+        await pilot.press("shift+down")
+        assert entry.draft.limit == "bid-0.10"
+        await pilot.press("shift+tab", "shift+tab", "shift+up")
+        assert entry.draft.size == "20"
+        await until(pilot, lambda: entry.report is not None)
+        await pilot.press("m")
+        assert entry.draft.size == "899"
+
+
+async def test_a_size_by_risk_loses_a_part_of_equity_at_the_stop(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        entry = pilot.app.trade.entry
+        await pilot.press("colon", *"buy 1 IBM @ 180.00 sl 178.00", "tab", "r", "r")
+        # Half a percent of 100,412.18 over two dollars a share.
+        assert entry.draft.size == "251"
+
+
+async def test_the_line_remembers(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"reconcile", "enter")
+        await until(pilot, lambda: sent(link, c.Reconcile))
+        await pilot.press("escape", "colon", "up")
+        assert pilot.app.trade.entry.line.value == "reconcile"
+
+
+async def test_a_row_number_means_the_order_in_that_row(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"cancel 2", "enter")
+        await until(pilot, lambda: sent(link, c.CancelOrder))
+        assert sent(link, c.CancelOrder)[0].client_order_id == "tc-0011"
+
+
+async def test_the_replay_is_paused_stepped_and_sped_up_in_the_demo_only(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("space", "full_stop", "plus")
+        await until(pilot, lambda: len(sent(link, c.ControlReplay)) == 3)
+        asked = sent(link, c.ControlReplay)
+        assert [a.paused for a in asked] == [True, None, None]
+        assert asked[1].step_s == 60
+        assert asked[2].speed == 20
+    live = ScriptedLink(start=view(mode="PAPER"))
+    async with make_app(live).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("space", "full_stop")
+        await pilot.pause()
+        assert not sent(live, c.ControlReplay)
+
+
+async def test_leaving_closes_the_link(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    app = make_app(link)
+    async with app.run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: app.return_value == 0)
+    assert link.closed
