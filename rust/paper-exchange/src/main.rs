@@ -1,5 +1,6 @@
 //! The paper exchange as a process.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -140,19 +141,16 @@ fn announce(host: &str, port: u16) {
     } else {
         host.to_owned()
     };
-    println!(
-        "paper exchange on http://{host}:{port}  (any key id beginning with PK is an account)"
+    let text = format!(
+        "paper exchange on http://{host}:{port}  (any key id beginning with PK is an account)
+  TradingClient, StockHistoricalDataClient  url_override=\"http://{host}:{port}\"
+  TradingStream                             url_override=\"ws://{host}:{port}/stream\"
+  StockDataStream                           url_override=\"ws://{host}:{port}/v2/iex\"
+  others    APCA_API_BASE_URL=http://{host}:{port} APCA_API_DATA_URL=http://{host}:{port}
+"
     );
-    println!("  TradingClient, StockHistoricalDataClient  url_override=\"http://{host}:{port}\"");
-    println!(
-        "  TradingStream                             url_override=\"ws://{host}:{port}/stream\""
-    );
-    println!(
-        "  StockDataStream                           url_override=\"ws://{host}:{port}/v2/iex\""
-    );
-    println!(
-        "  others                                    APCA_API_BASE_URL=http://{host}:{port} APCA_API_DATA_URL=http://{host}:{port}"
-    );
+    // Whoever read the first line may have gone; that is no reason to end.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn refuse(message: &str) -> ExitCode {
