@@ -1,7 +1,8 @@
 """Rust for Python: features, the feed receiver, the risk gate and the embedded services."""
 
 from collections.abc import Sequence
-from typing import Literal, final
+from decimal import Decimal
+from typing import Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,6 @@ class Bar:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
-@final
 class FeatureComputer:
     """Computes a chosen set of features, bar by bar or for whole series.
 
@@ -58,7 +58,7 @@ class FeatureComputer:
     and touches no streaming state.
     """
 
-    def __new__(cls, names: Sequence[str] | None = None) -> FeatureComputer: ...
+    def __new__(cls, names: Sequence[str] | None = None) -> Self: ...
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
@@ -92,6 +92,24 @@ class FeatureComputer:
         and is returned. The numbers are those that streaming gives, to the bit.
         """
 
+    def compute_many(
+        self,
+        open: _Floats,  # noqa: A002
+        high: _Floats,
+        low: _Floats,
+        close: _Floats,
+        volume: _Floats,
+        out: _Floats | None = None,
+        *,
+        layout: Literal["symbol_bar", "bar_symbol"] = "symbol_bar",
+        threads: int = 1,
+    ) -> _Floats:
+        """As `compute_batch` for many symbols, (symbols, features, bars), shared out to `threads`.
+
+        The columns are contiguous float64 of one shape: (symbols, bars), or (bars, symbols) with
+        `layout="bar_symbol"`.
+        """
+
     def snapshot(self) -> bytes:
         """The state of all symbols, for `restore` of a computer with the same names."""
 
@@ -101,10 +119,86 @@ class FeatureComputer:
     def reset(self, symbol: str | None = None) -> None:
         """Forgets what was seen of one symbol, or of all."""
 
-# ── the feed ───────────────────────────────────────────────────────────────────────────────────
+# ── microstructure ─────────────────────────────────────────────────────────────────────────────
 
 QUOTE_FEATURES: tuple[str, ...]
-"""Numbers of a quote, which a feed shows as columns beside the features of bars."""
+"""Numbers of a quote, which a feed shows as columns beside the features of bars.
+
+- `spread` (dollars): ask − bid; `spread_bp`: that in basis points of the middle.
+- `mid` (dollars): (bid + ask)/2.
+- `microprice` (dollars): (bid·ask_size + ask·bid_size)/(bid_size + ask_size) (Stoikov 2018).
+- `imbalance` (−1 to 1): (bid_size − ask_size)/(bid_size + ask_size).
+- `ofi` (shares): order flow imbalance against the quote before (Cont, Kukanov, Stoikov 2014).
+"""
+
+TRADE_FEATURES: tuple[str, ...]
+"""Numbers after a trade; `mid` is the middle that stood when it traded.
+
+- `trade_sign`: 1 bought, −1 sold by the aggressor: price against mid, at the mid against the last
+  different price, 0 before any (Lee and Ready 1991).
+- `effective_spread` (dollars), `effective_spread_bp`: 2·sign·(price − mid).
+- `realised_spread` (dollars), `realised_spread_bp`: 2·sign·(price − mid after `delay_s`), of the
+  newest trade old enough (Huang and Stoll 1996).
+- `kyle_lambda` (dollars a share): cov(Δmid, sign·size)/var(sign·size) (Kyle 1985).
+- `amihud` (1/dollars): mean of |log return|/(price·size) (Amihud 2002).
+- `roll_spread` (dollars): 2·√−cov(Δp, Δp before), 0 where the covariance is positive (Roll 1984).
+- `vpin` (0 to 1): mean |bought − sold|/`bucket_volume` over the last `buckets` buckets of equal
+  volume (Easley, López de Prado, O'Hara 2012); bought and sold by `trade_sign`.
+- `trade_intensity` (trades a second): Σ exp(−age/`decay_s`)/`decay_s` over all trades.
+- `realised_variance`: Σ r² of log returns from trade to trade (Andersen, Bollerslev 1998).
+- `bipower_variation`: π/2·Σ|r||r before| (Barndorff-Nielsen, Shephard 2004).
+"""
+
+@final
+class Microstructure:
+    """Quotes and trades of one symbol, in the order of time, to the numbers above.
+
+    `window` is how many trades (or pairs of them) the windowed measures reach back. Numbers are NaN
+    until there is enough to make them. Settings that can't be and numbers that aren't finite are a
+    ValueError. Timestamps are ns since the epoch.
+    """
+
+    def __new__(
+        cls,
+        *,
+        window: int = 50,
+        bucket_volume: float = 10_000.0,
+        buckets: int = 50,
+        delay_s: float = 5.0,
+        decay_s: float = 60.0,
+    ) -> Microstructure: ...
+    def update_quote(
+        self, bid: float, bid_size: float, ask: float, ask_size: float, timestamp: int
+    ) -> dict[str, float]:
+        """Takes in a quote that stands from `timestamp` on; gives `QUOTE_FEATURES`."""
+
+    def update_trade(self, price: float, size: float, timestamp: int) -> dict[str, float]:
+        """Takes in a trade; gives `TRADE_FEATURES`."""
+
+    def values(self) -> dict[str, float]:
+        """The newest numbers of both."""
+
+    def reset(self) -> None:
+        """Forgets all events."""
+
+    def compute_batch(
+        self,
+        quote_timestamps: NDArray[np.int64],
+        bid: _Floats,
+        bid_size: _Floats,
+        ask: _Floats,
+        ask_size: _Floats,
+        trade_timestamps: NDArray[np.int64],
+        price: _Floats,
+        size: _Floats,
+    ) -> tuple[_Floats, _Floats]:
+        """(QUOTE_FEATURES, quotes) and (TRADE_FEATURES, trades) of whole series, without the GIL.
+
+        Merged by time, a quote before a trade of the same moment; the numbers are those that
+        streaming gives, to the bit. Streaming state isn't touched.
+        """
+
+# ── the feed ───────────────────────────────────────────────────────────────────────────────────
 
 @final
 class FeedReceiver:
@@ -254,3 +348,149 @@ class FeedFrame:
     def state(self) -> Literal["connecting", "connected", "stale", "lost"]: ...
     def changed_since(self, other: FeedFrame | None) -> NDArray[np.bool_]:
         """Which symbols changed since an earlier frame of the same receiver; all for None."""
+
+# ── the pre-trade gate ─────────────────────────────────────────────────────────────────────────
+
+_Refusal = tuple[str, str, str, str, str]
+_Side = Literal["buy", "sell"]
+_OrderType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
+_Tif = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
+
+@final
+class RiskGate:
+    """Judges every order before it is sent, on what it is told of account, positions and orders.
+
+    `limits` is the `[risk]` section as JSON (numbers or text), with `quote_stale_s` beside it; an
+    unknown key or an impossible value is a ValueError that names it. Times are monotonic seconds,
+    money is dollars. Open orders count as if they were filled; one in doubt also blocks its symbol.
+    """
+
+    def __new__(cls, limits: str) -> RiskGate: ...
+    def set_limits(self, limits: str) -> None: ...
+    def set_trading_state(
+        self, state: Literal["ACTIVE", "REDUCING", "HALTED"], reason: str
+    ) -> None: ...
+    def set_session(self, is_open: bool) -> None:
+        """Whether the regular session is open; until this is told, the market counts as closed."""
+
+    def set_account(
+        self,
+        equity: Decimal,
+        last_equity: Decimal,
+        cash: Decimal,
+        buying_power: Decimal,
+        multiplier: Decimal,
+    ) -> None:
+        """The broker's figures; its buying power is taken to include the orders set before."""
+
+    def set_position(self, symbol: str, qty: Decimal, price: Decimal) -> None:
+        """The holding, signed; 0 removes it."""
+
+    def set_quote(self, symbol: str, bid: float, ask: float, last: float, at: float) -> None:
+        """Sides that are 0 or NaN are missing."""
+
+    def set_order(
+        self,
+        client_order_id: str,
+        symbol: str,
+        side: _Side,
+        open_qty: Decimal,
+        price: Decimal | None,
+        in_doubt: bool,
+        order_type: _OrderType = "limit",
+    ) -> None:
+        """An order that is open or may be; told again, it replaces what was known."""
+
+    def remove_order(self, client_order_id: str) -> None: ...
+    @property
+    def gross_exposure(self) -> Decimal:
+        """Dollars at risk in all, open orders and those in doubt counted as filled."""
+
+    def check(
+        self,
+        symbol: str,
+        side: _Side,
+        qty: Decimal,
+        order_type: _OrderType,
+        limit_price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        *,
+        now: float,
+        tif: _Tif = "day",
+        extended_hours: bool = False,
+        reduce_only: bool = False,
+        stop_loss: Decimal | None = None,
+        take_profit: Decimal | None = None,
+        source: str = "",
+        record: bool = True,
+    ) -> RiskVerdict:
+        """Judge one order. With `record`, one that is let through counts for duplicates and the rate."""
+
+@final
+class RiskVerdict:
+    """What the gate says of one order; amounts are None where they can't be reckoned."""
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def refusals(self) -> list[_Refusal]:
+        """(check, limit, value, message, remedy) of every check that refused."""
+
+    @property
+    def warnings(self) -> list[_Refusal]: ...
+    @property
+    def checks_run(self) -> int: ...
+    @property
+    def price(self) -> Decimal | None: ...
+    @property
+    def qty(self) -> Decimal: ...
+    @property
+    def notional(self) -> Decimal | None: ...
+    @property
+    def equity_pct(self) -> Decimal | None: ...
+    @property
+    def buying_power_after(self) -> Decimal | None: ...
+    @property
+    def spread_cost(self) -> Decimal | None: ...
+    @property
+    def loss_at_stop(self) -> Decimal | None: ...
+    @property
+    def max_qty(self) -> Decimal | None: ...
+
+# ── the services ───────────────────────────────────────────────────────────────────────────────
+
+class ServiceError(RuntimeError):
+    """A service that can't start, answer or stop: value, rule and remedy in one line."""
+
+    exit_code: int
+    """78 for settings and ports, else 70."""
+
+@final
+class Service:
+    """A Rust service on a thread of its own. Keep the object: collected, it asks the service to stop."""
+
+    @staticmethod
+    def start(name: str, settings: str, *, timeout_s: float = 10.0) -> Service:
+        """Start `market-data`, `execution-engine`, `risk-manager` or `paper-exchange`.
+
+        `settings` is JSON. Returns when the ports are bound; raises `ServiceError`.
+        """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ports(self) -> dict[str, int]: ...
+    @property
+    def alive(self) -> bool: ...
+    @property
+    def failure(self) -> str | None:
+        """What it died of; None while it lives or after it was stopped."""
+
+    def call(self, command: str, *, timeout_s: float = 5.0) -> str:
+        """Send a command, JSON in and out; raises `ServiceError`."""
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """Ask it to stop and wait until it has. Idempotent; raises `ServiceError` when it doesn't."""
+
+def run_service(name: str, settings: str) -> None:
+    """Run a service in this thread until it ends; a signal handler that raises drains it first."""

@@ -1,8 +1,11 @@
 //! Whole series at once.
 
+use std::ops::Range;
+
 use thiserror::Error;
 
-use crate::stream::{Bar, NotFinite, Plan, State};
+use crate::blocks::Blocks;
+use crate::stream::{Bar, NotFinite, Plan};
 
 /// The columns of one series, oldest bar first, all of one length.
 #[derive(Clone, Copy, Debug)]
@@ -31,19 +34,32 @@ pub enum BatchError {
     },
     #[error("bar {bar}: {source}")]
     NotFinite { bar: usize, source: NotFinite },
+    #[error("symbol {symbol}, {error}")]
+    Symbol { symbol: usize, error: Box<Self> },
 }
 
-impl Columns<'_> {
-    pub fn len(&self) -> usize {
-        self.close.len()
+impl BatchError {
+    /// The same, said of one symbol among many.
+    pub(crate) fn of_symbol(self, symbol: usize) -> Self {
+        Self::Symbol {
+            symbol,
+            error: Box::new(self),
+        }
+    }
+}
+
+impl<'a> Columns<'a> {
+    /// The bars in `range`.
+    pub(crate) fn range(&self, range: Range<usize>) -> Columns<'a> {
+        Columns {
+            high: &self.high[range.clone()],
+            low: &self.low[range.clone()],
+            close: &self.close[range.clone()],
+            volume: &self.volume[range],
+        }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.close.is_empty()
-    }
-
-    /// Whether all columns have one length and hold finite numbers only.
-    pub fn check(&self) -> Result<(), BatchError> {
+    pub(crate) fn check_lengths(&self) -> Result<(), BatchError> {
         let expected = self.len();
         for (field, column) in [
             ("high", self.high),
@@ -58,6 +74,20 @@ impl Columns<'_> {
                 });
             }
         }
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.close.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.close.is_empty()
+    }
+
+    /// Whether all columns have one length and hold finite numbers only.
+    pub fn check(&self) -> Result<(), BatchError> {
+        self.check_lengths()?;
         // Sums of zeros stay zero; only NaN and infinity break that. Four lanes, so that it is SIMD.
         let mut lanes = [0.0; 4];
         for column in [self.high, self.low, self.close, self.volume] {
@@ -72,7 +102,7 @@ impl Columns<'_> {
         if lanes.iter().sum::<f64>() == 0.0 {
             return Ok(());
         }
-        for bar in 0..expected {
+        for bar in 0..self.len() {
             self.bar(bar)
                 .check()
                 .map_err(|source| BatchError::NotFinite { bar, source })?;
@@ -91,8 +121,48 @@ impl Columns<'_> {
     }
 }
 
+/// For which kind of CPU the batch path is compiled: each gives the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// What every CPU of the target has.
+    Plain,
+    /// x86-64 with AVX2.
+    Avx2,
+}
+
+impl Path {
+    /// The fastest that this machine can run.
+    pub fn best() -> Self {
+        if Self::Avx2.is_possible() {
+            Self::Avx2
+        } else {
+            Self::Plain
+        }
+    }
+
+    pub fn is_possible(self) -> bool {
+        match self {
+            Self::Plain => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 => false,
+        }
+    }
+}
+
 /// Computes a series from its beginning. `out` is `[feature][bar]`, one row after the other.
 pub fn compute(plan: &Plan, columns: &Columns<'_>, out: &mut [f64]) -> Result<(), BatchError> {
+    compute_on(Path::best(), plan, columns, out)
+}
+
+/// As [`compute`], on a path of the caller's choice; one that isn't possible here falls back.
+pub fn compute_on(
+    path: Path,
+    plan: &Plan,
+    columns: &Columns<'_>,
+    out: &mut [f64],
+) -> Result<(), BatchError> {
     columns.check()?;
     let bars = columns.len();
     let expected = plan.width() * bars;
@@ -104,13 +174,20 @@ pub fn compute(plan: &Plan, columns: &Columns<'_>, out: &mut [f64]) -> Result<()
             bars,
         });
     }
-    let mut state = State::new(plan);
-    let mut numbers = vec![0.0; plan.width()];
-    for at in 0..bars {
-        state.update(plan, &columns.bar(at), &mut numbers);
-        for (slot, value) in numbers.iter().enumerate() {
-            out[slot * bars + at] = *value;
+    let mut blocks = Blocks::new(plan);
+    match path {
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2 if path.is_possible() => {
+            // SAFETY: AVX2 was detected on this CPU, in the line above.
+            unsafe { run_avx2(&mut blocks, columns, out) }
         }
+        _ => blocks.run::<2>(columns, out),
     }
     Ok(())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn run_avx2(blocks: &mut Blocks<'_>, columns: &Columns<'_>, out: &mut [f64]) {
+    blocks.run::<4>(columns, out);
 }

@@ -5,6 +5,7 @@
 
 use crate::codec::{Codec, Saved};
 use crate::formulas as f;
+use crate::node::{Chain, Input};
 use crate::window::{Highest, Lowest, Recent, Sum, Tree, Window, lanes};
 
 /// A bar beside the one before it, with what more than one indicator wants to know of the two.
@@ -155,6 +156,13 @@ impl<W: Window> Ema<W> {
         self.value = seed.mean::<WARM>(n, self.value, x, |value, x| f::ema_step(value, x, k));
         self.value
     }
+
+    pub(crate) fn chain(&mut self) -> Chain<'_> {
+        Chain::Ema {
+            k: f::ema_factor(self.window.len()),
+            value: &mut self.value,
+        }
+    }
 }
 
 impl<W: Window> Saved for Ema<W> {
@@ -184,6 +192,16 @@ impl<W: Window> Wilder<W> {
             f::fade_step(value, x, keep, take)
         });
         self.value
+    }
+
+    pub(crate) fn chain(&mut self, input: Input) -> Chain<'_> {
+        let len = self.window.len();
+        Chain::Fade {
+            keep: f::wilder_keep(len),
+            take: 1.0 / len as f64,
+            input,
+            value: &mut self.value,
+        }
     }
 }
 
@@ -232,6 +250,18 @@ impl<F: Window, S: Window, G: Window> Macd<F, S, G> {
         let signal = self.signal.update::<WARM>(n, line);
         [line, signal, line - signal]
     }
+
+    pub(crate) fn averages(&mut self) -> (&mut Ema<F>, &mut Ema<S>) {
+        (&mut self.fast, &mut self.slow)
+    }
+
+    /// Smoothing factor and value of the signal.
+    pub(crate) fn signal_chain(&mut self) -> (f64, &mut f64) {
+        (
+            f::ema_factor(self.signal.window.len()),
+            &mut self.signal.value,
+        )
+    }
 }
 
 impl<F: Window, S: Window, G: Window> Saved for Macd<F, S, G> {
@@ -263,6 +293,10 @@ impl<W: Window> Rsi<W> {
             self.gain.update::<WARM>(step.n, f::gain(step.change)),
             self.loss.update::<WARM>(step.n, f::loss(step.change)),
         )
+    }
+
+    pub(crate) fn averages(&mut self) -> (&mut Wilder<W>, &mut Wilder<W>) {
+        (&mut self.gain, &mut self.loss)
     }
 }
 
@@ -325,6 +359,26 @@ impl<W: Window> Adx<W> {
             f::fade_step(self.adx, index, keep, take)
         };
         [self.adx, plus, minus]
+    }
+
+    /// The three sums, as they go on from bar W.
+    pub(crate) fn chains(&mut self) -> [Chain<'_>; 3] {
+        let keep = f::wilder_keep(self.window.len());
+        [
+            (Input::Up, &mut self.plus),
+            (Input::Down, &mut self.minus),
+            (Input::TrueRange, &mut self.range),
+        ]
+        .map(|(input, value)| Chain::Fade {
+            keep,
+            take: 1.0,
+            input,
+            value,
+        })
+    }
+
+    pub(crate) fn average(&mut self) -> &mut f64 {
+        &mut self.adx
     }
 }
 
@@ -480,6 +534,15 @@ impl Obv {
             f::signed_volume(step.change, step.volume)
         };
         self.value
+    }
+
+    pub(crate) fn chain(&mut self) -> Chain<'_> {
+        Chain::Fade {
+            keep: 1.0,
+            take: 1.0,
+            input: Input::SignedVolume,
+            value: &mut self.value,
+        }
     }
 }
 

@@ -183,6 +183,100 @@ impl Node {
     }
 }
 
+/// A recursion on one of a bar's numbers, as the batch path runs it after the seeds have grown.
+pub(crate) enum Chain<'a> {
+    /// On the close.
+    Ema { k: f64, value: &'a mut f64 },
+    Fade {
+        keep: f64,
+        take: f64,
+        input: Input,
+        value: &'a mut f64,
+    },
+}
+
+/// What a [`Chain`] takes in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input {
+    Gain,
+    Loss,
+    TrueRange,
+    Up,
+    Down,
+    SignedVolume,
+}
+
+impl Kind {
+    /// The longest window folded from blocks.
+    pub(crate) fn longest_window(self) -> usize {
+        match self {
+            Self::Stochastic(w, k, d) => w.max(k).max(d),
+            Self::Mfi(w) | Self::Cci(w) | Self::Willr(w) | Self::Vwap(w) | Self::Donchian(w) => w,
+            _ => 1,
+        }
+    }
+
+    /// The window over which extremes are wanted, and how many bars before the newest.
+    pub(crate) fn extremes(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Stochastic(w, k, d) => Some((w, k + d - 2)),
+            Self::Willr(w) | Self::Donchian(w) => Some((w, 0)),
+            _ => None,
+        }
+    }
+
+    /// How many bars before the newest it reads.
+    pub(crate) fn look_back(self) -> usize {
+        match self {
+            Self::Closes(w) | Self::Cci(w) | Self::Willr(w) | Self::Vwap(w) | Self::Donchian(w) => {
+                w - 1
+            }
+            Self::Roc(w) | Self::Mfi(w) | Self::Returns(w) => w,
+            Self::Stochastic(w, k, d) => w + k + d - 3,
+            _ => 1,
+        }
+    }
+}
+
+impl Node {
+    /// The recursions in it, in the order of `chains_mut`.
+    pub(crate) fn chains(&self) -> std::ops::Range<usize> {
+        let count = match self {
+            Self::Ema(_) | Self::Atr(_) | Self::Obv(_) => 1,
+            Self::Rsi(_) | Self::Macd(_) | Self::Keltner(..) => 2,
+            Self::Adx(_) => 3,
+            _ => 0,
+        };
+        0..count
+    }
+
+    /// The recursions on a bar's own numbers. What recurs on those (MACD's signal, ADX) isn't here.
+    pub(crate) fn chains_mut(&mut self) -> [Option<Chain<'_>>; 3] {
+        match self {
+            Self::Ema(ema) => [Some(ema.chain()), None, None],
+            Self::Rsi(rsi) => {
+                let (gain, loss) = rsi.averages();
+                [
+                    Some(gain.chain(Input::Gain)),
+                    Some(loss.chain(Input::Loss)),
+                    None,
+                ]
+            }
+            Self::Macd(macd) => {
+                let (fast, slow) = macd.averages();
+                [Some(fast.chain()), Some(slow.chain()), None]
+            }
+            Self::Atr(range) => [Some(range.chain(Input::TrueRange)), None, None],
+            Self::Adx(adx) => adx.chains().map(Some),
+            Self::Obv(obv) => [Some(obv.chain()), None, None],
+            Self::Keltner(ema, range) => {
+                [Some(ema.chain()), Some(range.chain(Input::TrueRange)), None]
+            }
+            _ => [None, None, None],
+        }
+    }
+}
+
 fn two([first, second]: [f64; 2]) -> [f64; 3] {
     [first, second, 0.0]
 }

@@ -68,6 +68,18 @@ pub(crate) struct Reading {
     pub(crate) first_valid: usize,
 }
 
+impl Reading {
+    /// The feature at bar `n`, from its indicator's numbers.
+    #[inline(always)]
+    pub(crate) fn of(&self, n: usize, numbers: [f64; 3]) -> f64 {
+        if n < self.first_valid {
+            f64::NAN
+        } else {
+            self.part.of(numbers)
+        }
+    }
+}
+
 /// A chosen set: its names, the indicators it takes, and where each number is read.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -179,11 +191,7 @@ impl State {
                 for (node, readings) in nodes.iter_mut().zip(&plan.readings) {
                     let numbers = node.update(&step);
                     for reading in readings {
-                        out[reading.slot] = if step.n < reading.first_valid {
-                            f64::NAN
-                        } else {
-                            reading.part.of(numbers)
-                        };
+                        out[reading.slot] = reading.of(step.n, numbers);
                     }
                 }
             }

@@ -3,12 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use features::{Columns, Computer, Plan, STANDARD, SymbolId};
+use features::{Columns, Computer, Layout, Plan, STANDARD, SymbolId};
+
 use numpy::npyffi::NPY_ARRAY_WRITEABLE;
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use numpy::{
+    PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArrayMethods,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyString, PyTuple};
+
+/// More threads than any machine has for it would only cost memory.
+const MAX_THREADS: usize = 256;
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyBar>()?;
@@ -16,7 +23,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("STANDARD_FEATURES", PyTuple::new(m.py(), STANDARD)?)
 }
 
-fn refused(error: impl std::fmt::Display) -> PyErr {
+pub(crate) fn refused(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
@@ -127,7 +134,7 @@ struct Known {
     ids: HashMap<usize, (Py<PyString>, SymbolId)>,
 }
 
-#[pyclass(module = "signal_bridge")]
+#[pyclass(subclass, module = "signal_bridge")]
 pub(crate) struct FeatureComputer {
     computer: Computer,
     known: Known,
@@ -338,6 +345,79 @@ impl FeatureComputer {
         Ok(out)
     }
 
+    #[pyo3(signature = (
+        open, high, low, close, volume, out=None, *, layout="symbol_bar", threads=1
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn compute_many<'py>(
+        slf: &Bound<'py, Self>,
+        open: &Bound<'py, PyAny>,
+        high: &Bound<'py, PyAny>,
+        low: &Bound<'py, PyAny>,
+        close: &Bound<'py, PyAny>,
+        volume: &Bound<'py, PyAny>,
+        out: Option<Bound<'py, PyArray3<f64>>>,
+        layout: &str,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray3<f64>>> {
+        let py = slf.py();
+        let plan = Arc::clone(slf.borrow().plan());
+        let layout = match layout {
+            "symbol_bar" => Layout::SymbolBar,
+            "bar_symbol" => Layout::BarSymbol,
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "layout {other:?} isn't known; it is \"symbol_bar\" or \"bar_symbol\""
+                )));
+            }
+        };
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(PyValueError::new_err(format!(
+                "threads = {threads}; 1 to {MAX_THREADS} can be used"
+            )));
+        }
+        let close = grid(close, "close", None)?;
+        let shape = [close.shape()[0], close.shape()[1]];
+        grid(open, "open", Some(shape))?;
+        let high = grid(high, "high", Some(shape))?;
+        let low = grid(low, "low", Some(shape))?;
+        let volume = grid(volume, "volume", Some(shape))?;
+        let (symbols, bars) = match layout {
+            Layout::SymbolBar => (shape[0], shape[1]),
+            Layout::BarSymbol => (shape[1], shape[0]),
+        };
+        let wanted = [symbols, plan.width(), bars];
+        let out = match out {
+            Some(out) if out.shape() == wanted => out,
+            Some(out) => {
+                return Err(PyValueError::new_err(format!(
+                    "out has the shape {:?}; {wanted:?} is wanted: symbols, features, bars",
+                    out.shape(),
+                )));
+            }
+            None => PyArray3::zeros(py, wanted, false),
+        };
+        let columns = Columns {
+            high: high.as_slice()?,
+            low: low.as_slice()?,
+            close: close.as_slice()?,
+            volume: volume.as_slice()?,
+        };
+        {
+            let mut numbers = out.try_readwrite().map_err(refused)?;
+            let numbers = numbers.as_slice_mut().map_err(|_| {
+                PyValueError::new_err(format!(
+                    "out isn't contiguous; np.empty({wanted:?}) makes one that is"
+                ))
+            })?;
+            py.detach(|| {
+                features::compute_many(&plan, &columns, symbols, layout, threads, numbers)
+            })
+            .map_err(refused)?;
+        }
+        Ok(out)
+    }
+
     fn snapshot<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.computer.snapshot())
     }
@@ -361,12 +441,43 @@ impl FeatureComputer {
 }
 
 /// A column of a series: a contiguous float64 array, or an error that says how to get one.
-fn series<'py>(column: &Bound<'py, PyAny>, name: &str) -> PyResult<PyReadonlyArray1<'py, f64>> {
+pub(crate) fn series<'py>(
+    column: &Bound<'py, PyAny>,
+    name: &str,
+) -> PyResult<PyReadonlyArray1<'py, f64>> {
     let array = column.cast::<PyArray1<f64>>().map_err(|_| {
         PyTypeError::new_err(format!(
             "{name}: a one-dimensional float64 array is wanted; np.ascontiguousarray({name}, dtype=np.float64) makes one"
         ))
     })?;
+    let array = array.try_readonly().map_err(refused)?;
+    if array.as_slice().is_err() {
+        return Err(PyValueError::new_err(format!(
+            "{name} isn't contiguous; np.ascontiguousarray({name}) makes one that is"
+        )));
+    }
+    Ok(array)
+}
+
+/// A table of many series: contiguous, two-dimensional float64, of one shape with the others.
+fn grid<'py>(
+    table: &Bound<'py, PyAny>,
+    name: &str,
+    shape: Option<[usize; 2]>,
+) -> PyResult<PyReadonlyArray2<'py, f64>> {
+    let array = table.cast::<PyArray2<f64>>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "{name}: a two-dimensional float64 array is wanted; np.ascontiguousarray({name}, dtype=np.float64) makes one"
+        ))
+    })?;
+    if let Some(shape) = shape
+        && array.shape() != shape
+    {
+        return Err(PyValueError::new_err(format!(
+            "{name} has the shape {:?}, close has {shape:?}; all need the same",
+            array.shape()
+        )));
+    }
     let array = array.try_readonly().map_err(refused)?;
     if array.as_slice().is_err() {
         return Err(PyValueError::new_err(format!(

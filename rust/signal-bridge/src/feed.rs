@@ -12,11 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<FeedReceiver>()?;
-    m.add_class::<FeedFrame>()?;
-    m.add(
-        "QUOTE_FEATURES",
-        PyTuple::new(m.py(), features::micro::QUOTE_FEATURES)?,
-    )
+    m.add_class::<FeedFrame>()
 }
 
 fn refused(error: FeedError) -> PyErr {

@@ -5,6 +5,7 @@
 
 mod features;
 mod feed;
+mod microstructure;
 mod risk;
 mod services;
 
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     features::register(m)?;
+    microstructure::register(m)?;
     feed::register(m)?;
     risk::register(m)?;
     services::register(m)
