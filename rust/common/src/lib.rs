@@ -3,6 +3,7 @@
 
 pub mod bus;
 pub mod calendar;
+pub mod engine;
 pub mod http;
 pub mod messages;
 pub mod service;
