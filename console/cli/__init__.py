@@ -6,6 +6,7 @@ everything else is `console.cli.app`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ def _is_number(text: str) -> bool:
 
 
 def _face(given: list[tuple[str, str]]) -> int:
+    # Until the first paint nothing that is made becomes garbage; looking for it costs 40 ms.
+    gc.disable()
     from console.cli.face import run_face
     from console.config.errors import ConfigError
     from console.config.layers import Overrides

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -113,9 +114,16 @@ def _make_app(layers: Layers, mode: str, connect: Callable[[], Link]) -> Console
     from console.ui.theme import ThemeError
 
     ui, feed = layers.tree["ui"], layers.tree["feed"]
+
+    def connect_after_paint() -> Link:
+        # What is there now stays to the end: later collections need not look at it.
+        gc.freeze()
+        gc.enable()
+        return connect()
+
     try:
         return ConsoleApp(
-            connect,
+            connect_after_paint,
             theme=ui["theme"],
             keys=ui["keys"],
             # The models refuse another word in a moment; until then the careful one holds.
