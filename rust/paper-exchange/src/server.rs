@@ -243,11 +243,10 @@ impl Shared {
 
     fn mark(&self) {
         let mut floor = self.floor();
-        if let (Some(log), false) = (&self.log, floor.exchange.accounts().is_empty()) {
-            if let Ok(place) = log.try_reserve() {
-                floor.exchange.mark();
-                self.hand_over(&mut floor, Some(place), None);
-            }
+        let place = self.log.as_ref().and_then(|log| log.try_reserve().ok());
+        if place.is_some() && !floor.exchange.accounts().is_empty() {
+            floor.exchange.mark();
+            self.hand_over(&mut floor, place, None);
         }
     }
 
@@ -351,7 +350,7 @@ impl Shared {
                 _ = beat.tick() => self.read(|_| ()),
             }
             beats += 1;
-            if beats % BEATS_PER_MARK == 0 {
+            if beats.is_multiple_of(BEATS_PER_MARK) {
                 self.mark();
             }
         }

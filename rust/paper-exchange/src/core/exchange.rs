@@ -356,7 +356,7 @@ impl Exchange {
     pub(super) fn tell(&mut self, place: Place, event: UpdateEvent, fill: Option<Fill>) {
         let execution_id = fill
             .as_ref()
-            .map_or_else(|| self.ids.next(), |fill| fill.execution_id);
+            .map_or_else(|| self.ids.take(), |fill| fill.execution_id);
         let order = self.at(place).clone();
         self.updates.push(Update {
             account: place.0,

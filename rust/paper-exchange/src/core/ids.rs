@@ -26,7 +26,7 @@ impl Ids {
         self.next = self.next.max(count);
     }
 
-    pub fn next(&mut self) -> Uuid {
+    pub fn take(&mut self) -> Uuid {
         let number = self.next;
         self.next += 1;
         let mut hash = Sha256::new();

@@ -203,7 +203,7 @@ impl Exchange {
             && order.notional.is_none()
             && order.tif != TimeInForce::Fok
             && qty >= Decimal::TWO
-            && self.ids.draw(order.id, 0) % 10 == 0;
+            && self.ids.draw(order.id, 0).is_multiple_of(10);
         if !splits {
             return None;
         }
@@ -214,7 +214,7 @@ impl Exchange {
     /// A fill: shares and money move, the order changes, everybody is told.
     pub(super) fn execute(&mut self, place: Place, qty: Decimal, price: Decimal) {
         let now = self.now;
-        let execution_id = self.ids.next();
+        let execution_id = self.ids.take();
         let order = self.at_mut(place);
         order.filled_qty += qty;
         order.filled_value += qty * price;

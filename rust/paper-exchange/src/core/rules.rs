@@ -354,13 +354,13 @@ fn check_legs(
     } else {
         legs.take_profit
     };
-    if let (Some(profit), Some((stop, _))) = (profit, legs.stop_loss) {
-        if (sells && profit <= stop) || (!sells && profit >= stop) {
-            let sign = if sells { '>' } else { '<' };
-            return Err(Refusal::rule(format!(
-                "take_profit.limit_price must be {sign} stop_loss.stop_price"
-            )));
-        }
+    if let (Some(profit), Some((stop, _))) = (profit, legs.stop_loss)
+        && ((sells && profit <= stop) || (!sells && profit >= stop))
+    {
+        let sign = if sells { '>' } else { '<' };
+        return Err(Refusal::rule(format!(
+            "take_profit.limit_price must be {sign} stop_loss.stop_price"
+        )));
     }
     if let Some(profit) = legs
         .take_profit

@@ -213,17 +213,17 @@ impl Exchange {
     }
 
     pub(super) fn number(&mut self, order: &mut Order, client_order_id: Option<String>) {
-        order.id = self.ids.next();
+        order.id = self.ids.take();
         order.client_order_id = client_order_id
             .filter(|id| !id.is_empty())
-            .unwrap_or_else(|| self.ids.next().to_string());
+            .unwrap_or_else(|| self.ids.take().to_string());
     }
 
     fn legs_of(&mut self, parent: &mut Order, class: OrderClass, checked: &Checked) -> Vec<Order> {
         if class == OrderClass::Simple {
             return Vec::new();
         }
-        parent.group = Some(self.ids.next());
+        parent.group = Some(self.ids.take());
         let oco = class == OrderClass::Oco;
         let template = Order {
             parent: Some(parent.id),
@@ -306,6 +306,7 @@ impl Exchange {
             }
             return Ok(true);
         }
+        let fractional = order.notional.is_some() || !order.remaining().fract().is_zero();
         if order.side == Side::Sell {
             if account.configuration.no_shorting {
                 return Err(Refusal::quantity(
@@ -315,15 +316,13 @@ impl Exchange {
                     Decimal::ZERO,
                 ));
             }
-            if order.notional.is_some() || !order.remaining().fract().is_zero() {
+            if fractional {
                 return Err(Refusal::rule("fractional orders cannot be sold short"));
             }
-        } else if order.notional.is_some() || !order.remaining().fract().is_zero() {
-            if !account.configuration.fractional_trading {
-                return Err(Refusal::forbidden(
-                    "fractional trading is not enabled for this account",
-                ));
-            }
+        } else if fractional && !account.configuration.fractional_trading {
+            return Err(Refusal::forbidden(
+                "fractional trading is not enabled for this account",
+            ));
         }
         Ok(false)
     }

@@ -20,7 +20,7 @@ impl Exchange {
         symbols: &[String],
     ) -> Result<Watchlist, Refusal> {
         let list = Watchlist {
-            id: self.ids.next(),
+            id: self.ids.take(),
             name: name.to_owned(),
             symbols: symbols
                 .iter()
