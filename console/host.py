@@ -7,9 +7,11 @@ face. What was started is stopped in reverse; a start that fails halfway stops w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +100,7 @@ class Host:
         Raises `ExitError` or `ConfigError`, after having stopped what had been started.
         """
         self._loop = asyncio.get_running_loop()
+        _share_arenas()
         begun = time.monotonic()
         try:
             await self._start()
@@ -299,6 +302,21 @@ class Host:
             RuntimeInfo.remove(self.settings.state_dir)
             self.record.stopped(reason)
             self._state_dir.release()
+
+
+def _share_arenas() -> None:
+    """Have the services' threads share two of malloc's arenas instead of hoarding one each.
+
+    glibc gives every thread that finds the others busy an arena of its own and never takes one
+    back: a dozen megabytes for nothing on a machine of two cores. Elsewhere this does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    arena_max = -8
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(arena_max, 2)
 
 
 def _service_finding(service: SupervisedService) -> Finding:
