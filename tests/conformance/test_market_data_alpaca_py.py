@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from alpaca.common.exceptions import APIError
 from alpaca.data.enums import Adjustment, DataFeed
 from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.live import StockDataStream
-from alpaca.data.models import Bar, Quote, Trade
+from alpaca.data.models import Bar, BarSet, Quote, Trade
 from alpaca.data.requests import (
     StockBarsRequest,
     StockLatestBarRequest,
@@ -47,10 +46,13 @@ def test_latest_prices_and_snapshots_parse(client: StockHistoricalDataClient) ->
     bars = client.get_stock_latest_bar(StockLatestBarRequest(symbol_or_symbols=symbols))
     assert set(quotes) == set(trades) == set(bars) == {"SPY", "IBM"}
     assert 0 < quotes["SPY"].bid_price <= quotes["SPY"].ask_price
-    assert quotes["SPY"].timestamp <= NOW and trades["SPY"].timestamp <= NOW
+    assert quotes["SPY"].timestamp <= NOW
+    assert trades["SPY"].timestamp <= NOW
     assert bars["SPY"].timestamp == NOW - dt.timedelta(minutes=1)
     snapshot = client.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols=symbols))["SPY"]
+    assert snapshot.previous_daily_bar is not None
     assert snapshot.previous_daily_bar.close == 167.42
+    assert snapshot.daily_bar is not None
     assert snapshot.daily_bar.timestamp.date() == NOW.date()
     assert snapshot.minute_bar == bars["SPY"]
 
@@ -99,7 +101,9 @@ def test_pages_are_followed_to_the_end(client: StockHistoricalDataClient) -> Non
 
 def test_nothing_there_is_empty_and_nonsense_is_refused(client: StockHistoricalDataClient) -> None:
     request = StockBarsRequest(symbol_or_symbols="NONE", timeframe=TimeFrame.Day, start=MONDAY)
-    assert client.get_stock_bars(request).data == {}
+    bars = client.get_stock_bars(request)
+    assert isinstance(bars, BarSet)
+    assert bars.data == {}
     with pytest.raises(APIError, match="invalid symbol"):
         client.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols="N*NE"))
 

@@ -117,14 +117,10 @@ impl Session {
         if self.say(&success("connected")).await.is_break() {
             return;
         }
-        if let Some(credentials) = credentials {
-            if self
-                .authenticate(credentials.key_id, credentials.secret_key)
-                .await
-                .is_break()
-            {
-                return;
-            }
+        if let Some(Credentials { key_id, secret_key }) = credentials
+            && self.authenticate(key_id, secret_key).await.is_break()
+        {
+            return;
         }
         let deadline = Instant::now() + self.market.settings.auth_timeout;
         let mut pings = tokio::time::interval(self.market.settings.ping_every);

@@ -153,27 +153,22 @@ impl SymbolDay {
             .print
             .map(|print| print.at)
             .or(bar.map(|bar| bar.start + MINUTE));
-        if let Some(row) = self
-            .series()
-            .quotes
-            .get(self.quotes.start)
-            .filter(|_| !self.quotes.is_empty())
-            .copied()
+        let quote = self.series().quotes.get(self.quotes.start).copied();
+        if let Some(row) = quote.filter(|_| !self.quotes.is_empty())
+            && event_at.is_none_or(|at| row.at <= at)
         {
-            if event_at.is_none_or(|at| row.at <= at) {
-                self.quotes.start += 1;
-                let quote = Quote {
-                    at: row.at + self.day.shift,
-                    symbol: self.symbol,
-                    bid: row.bid,
-                    ask: row.ask,
-                    bid_size: row.bid_size,
-                    ask_size: row.ask_size,
-                    restated: false,
-                };
-                self.standing = Some(quote);
-                return Some(Tick::Quote(quote));
-            }
+            self.quotes.start += 1;
+            let quote = Quote {
+                at: row.at + self.day.shift,
+                symbol: self.symbol,
+                bid: row.bid,
+                ask: row.ask,
+                bid_size: row.bid_size,
+                ask_size: row.ask_size,
+                restated: false,
+            };
+            self.standing = Some(quote);
+            return Some(Tick::Quote(quote));
         }
         let bar = bar?;
         let Some(print) = self.print else {

@@ -197,22 +197,19 @@ impl Today {
 
     /// The tick of `next_key`, which is not `NEVER`.
     fn pop(&mut self) -> Tick {
-        if let Some(mut top) = self.upcoming.peek_mut() {
-            if self
-                .marker
-                .as_ref()
-                .is_none_or(|marker| top.0 < key(marker))
-            {
-                let symbol = &mut self.symbols[usize::from(top.0.2)];
-                if let Some(tick) = symbol.next() {
-                    match symbol.peek() {
-                        Some(next) => top.0 = key(next),
-                        None => {
-                            PeekMut::pop(top);
-                        }
+        let marker = self.marker.as_ref().map(key);
+        if let Some(mut top) = self.upcoming.peek_mut()
+            && marker.is_none_or(|marker| top.0 < marker)
+        {
+            let symbol = &mut self.symbols[usize::from(top.0.2)];
+            if let Some(tick) = symbol.next() {
+                match symbol.peek() {
+                    Some(next) => top.0 = key(next),
+                    None => {
+                        PeekMut::pop(top);
                     }
-                    return tick;
                 }
+                return tick;
             }
         }
         let session = self.day.session;

@@ -5,6 +5,9 @@ mod meta;
 mod page;
 mod query;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;

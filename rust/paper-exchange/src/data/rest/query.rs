@@ -74,7 +74,7 @@ impl Token {
     }
 
     pub(super) fn decode(text: &str) -> Option<Token> {
-        if text.len() > 256 || !text.is_ascii() || text.len() % 2 != 0 {
+        if text.len() > 256 || !text.is_ascii() || !text.len().is_multiple_of(2) {
             return None;
         }
         let bytes: Option<Vec<u8>> = (0..text.len())
