@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -199,10 +199,12 @@ class Books:
         request: dict[str, Any] | None = None,
         raw: Mapping[str, Any] | None = None,
         command_id: str | None = None,
+        urgent: bool = False,
     ) -> Future[int]:
         """`order` is so from now on: in memory, at the gate, in the journal and for everybody.
 
-        The future is done when the row is on disk; whoever must not go on before awaits it.
+        The future is done when the row is on disk; whoever must not go on before awaits it, and
+        says that it is `urgent`.
         """
         known = self.orders.get(order.client_order_id)
         if sent_at is not None:
@@ -222,7 +224,9 @@ class Books:
             request=request,
             raw=None if raw is None else dict(raw),
         )
-        future = self._append("order", order.client_order_id, body, not order.state.is_final, keys)
+        future = self._append(
+            "order", order.client_order_id, body, not order.state.is_final, keys, urgent=urgent
+        )
         if order != known:
             self._emit(OrderChanged(order=order))
         self.wake()
@@ -233,17 +237,36 @@ class Books:
         return self._append(kind, subject, body, None, ())
 
     def set_standing(
-        self, kind: str, subject: str, body: Mapping[str, Any], *, is_open: bool
+        self,
+        kind: str,
+        subject: str,
+        body: Mapping[str, Any],
+        *,
+        is_open: bool,
+        urgent: bool = False,
     ) -> Future[int]:
         """The newest word on `subject`, read back at the next start."""
-        return self._append(kind, subject, body, is_open, ())
+        return self._append(kind, subject, body, is_open, (), urgent=urgent)
 
     def _append(
-        self, kind: str, subject: str, body: object, is_open: bool | None, keys: Any
+        self,
+        kind: str,
+        subject: str,
+        body: object,
+        is_open: bool | None,
+        keys: Sequence[str],
+        *,
+        urgent: bool = False,
     ) -> Future[int]:
         market_ns = int(self.now().timestamp() * 1e9) if self._market.known else None
         future = self.journal.append(
-            kind, subject, body, is_open=is_open, keys=keys, market_ns=market_ns
+            kind,
+            subject,
+            body,
+            is_open=is_open,
+            keys=keys,
+            market_ns=market_ns,
+            urgent=urgent,
         )
         future.add_done_callback(self._look_for_failure)
         return future

@@ -55,10 +55,11 @@ if TYPE_CHECKING:
     from console.broker.session import BrokerSession
     from console.broker.streams import StreamState, TradeUpdates
     from console.config import Settings
+    from console.engine.events import Bars
     from signal_bridge import FeedReceiver
 
 FIRST_CONTACT_S = 8.0
-"""How long a start waits for the trade updates before it goes on without them, not ready."""
+"""How long a start waits for the trade updates; once they fail it goes on without, not ready."""
 DRAIN_PART = 0.8
 """Of `engine.drain_timeout_s`, what orders under way may take; the rest is for closing things."""
 _STREAM_STATES = {
@@ -152,7 +153,8 @@ class Engine:
         )
         streaming = self._spawn(self._run_stream(self._stream), "trade updates")
         await self._books.until(
-            lambda: self._facts.is_connected("updates") or streaming.done(), FIRST_CONTACT_S
+            lambda: self._facts.is_connected("updates", or_lost=True) or streaming.done(),
+            FIRST_CONTACT_S,
         )
         if self._readiness.auth_failure is not None:
             raise BrokerAuthError(self._readiness.auth_failure, remedy="")
@@ -531,6 +533,15 @@ class Engine:
     def subscribe(self, callback: OnEvent) -> Callable[[], None]:
         """Call `callback(event)` in the engine's loop from now on; call the answer to end it."""
         return self._facts.subscribe(callback)
+
+    def bars(self, symbol: str) -> Bars | None:
+        """The feed's one-minute bars of `symbol`; None if it isn't followed. Of any thread."""
+        if self._receiver is None:
+            return None
+        try:
+            return self._receiver.bars(symbol)
+        except KeyError:
+            return None
 
     def snapshot(self) -> Snapshot:
         """Everything, as the event that a new listener begins with."""

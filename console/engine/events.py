@@ -29,7 +29,14 @@ from console.engine.state import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from signal_bridge import FeedFrame
+
+    _Floats = NDArray[np.float64]
+    Bars = tuple[NDArray[np.int64], _Floats, _Floats, _Floats, _Floats, _Floats]
+    """Time (ns), open, high, low, close, volume; oldest first, the bar in progress last."""
 
 
 class Severity(StrEnum):

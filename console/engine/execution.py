@@ -210,6 +210,7 @@ class Execution:
             sent_at=sent_at,
             request=request,
             command_id=command_id,
+            urgent=True,
         )
         try:
             await asyncio.wrap_future(on_disk)

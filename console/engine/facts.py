@@ -71,9 +71,11 @@ class Facts:
             self.connections[connection.name] = connection
             self.emit(ConnectionChanged(connection=connection))
 
-    def is_connected(self, name: str) -> bool:
+    def is_connected(self, name: str, *, or_lost: bool = False) -> bool:
+        """Whether that connection stands; with `or_lost`, whether it is at least decided."""
         connection = self.connections.get(name)
-        return connection is not None and connection.state is ConnectionState.CONNECTED
+        wanted = {ConnectionState.CONNECTED} | ({ConnectionState.LOST} if or_lost else set())
+        return connection is not None and connection.state in wanted
 
     def service(self, service: ServiceView) -> None:
         """A service's health, as its owner sees it."""

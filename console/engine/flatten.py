@@ -97,7 +97,11 @@ class KillSwitch:
     async def _at(self, step: Step, reason: str, text: str) -> None:
         row = FlattenRow(step=step, reason=reason, text=text)
         future = self._books.set_standing(
-            "flatten", SUBJECT, msgspec.to_builtins(row), is_open=step is not Step.DONE
+            "flatten",
+            SUBJECT,
+            msgspec.to_builtins(row),
+            is_open=step is not Step.DONE,
+            urgent=True,
         )
         # A journal that can't be written must not keep the switch from working.
         await asyncio.wait([asyncio.wrap_future(future)])

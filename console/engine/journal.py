@@ -47,6 +47,8 @@ CAPACITY = 20_000
 """Rows that may wait for the disk; past it appending fails, so that memory stays bounded."""
 GROUP = 1_000
 """Rows that share a flush at most."""
+LINGER_S = 0.01
+"""How long rows for which nobody waits may lie in memory, to keep the disk free for others."""
 
 
 class JournalClosed(JournalError):
@@ -61,6 +63,7 @@ class _Waiting:
     is_open: bool | None
     keys: Sequence[str]
     market_ns: int | None
+    urgent: bool
     done: Future[int] = field(default_factory=Future)
 
 
@@ -134,16 +137,19 @@ class Journal:
         is_open: bool | None = None,
         keys: Sequence[str] = (),
         market_ns: int | None = None,
+        urgent: bool = False,
     ) -> Future[int]:
         """Queue one row; the future holds its number once it is on disk, or a `JournalError`.
 
         `is_open` sets the subject's newest row (None: the row is only an entry in its story).
+        With `urgent` it is flushed at once, and everything before it too; else within `LINGER_S`.
         """
-        return self._enqueue(
-            _Waiting(kind, subject, msgspec.json.encode(body), is_open, tuple(keys), market_ns)
-        )
+        text = msgspec.json.encode(body)
+        return self._enqueue(_Waiting(kind, subject, text, is_open, tuple(keys), market_ns, urgent))
 
     def _enqueue(self, waiting: _Waiting) -> Future[int]:
+        # Not to be cancelled from here on: the row is written whether its caller waits or not.
+        waiting.done.set_running_or_notify_cancel()
         with self._guard:
             if self._closed:
                 waiting.done.set_exception(JournalClosed("the journal is closed"))
@@ -170,12 +176,20 @@ class Journal:
     ) -> int:
         """Append one row and wait until it is on disk; its number. Raises `JournalError`."""
         return await asyncio.wrap_future(
-            self.append(kind, subject, body, is_open=is_open, keys=keys, market_ns=market_ns)
+            self.append(
+                kind,
+                subject,
+                body,
+                is_open=is_open,
+                keys=keys,
+                market_ns=market_ns,
+                urgent=True,
+            )
         )
 
     async def settled(self) -> None:
         """Wait until all that was appended before is on disk. Raises `JournalError`."""
-        await asyncio.wrap_future(self._enqueue(_Waiting("", "", b"", None, (), None)))
+        await asyncio.wrap_future(self._enqueue(_Waiting("", "", b"", None, (), None, urgent=True)))
 
     def _write(self) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None)
@@ -183,22 +197,31 @@ class Journal:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
             while (first := self._queue.get()) is not None:
-                group = [first]
-                ended = False
-                while len(group) < GROUP:
-                    try:
-                        waiting = self._queue.get_nowait()
-                    except queue.Empty:
-                        break
-                    if waiting is None:
-                        ended = True
-                        break
-                    group.append(waiting)
+                group, ended = self._group(first)
                 self._flush(connection, group)
                 if ended:
                     break
         finally:
             connection.close()
+
+    def _group(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        """What shares a flush with `first`, and whether the end was among it."""
+        group = [first]
+        urgent = first.urgent
+        until = time.monotonic() + LINGER_S
+        while len(group) < GROUP:
+            try:
+                if urgent:
+                    waiting = self._queue.get_nowait()
+                else:
+                    waiting = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if waiting is None:
+                return group, True
+            urgent = urgent or waiting.urgent
+            group.append(waiting)
+        return group, False
 
     def _flush(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
         seq, previous, at = self._seq, self._hash, self._wall_ns()

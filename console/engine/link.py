@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import zmq.asyncio
 
     from console.engine.engine import Engine
+    from console.engine.events import Bars
     from signal_bridge import FeedReceiver
 
 OnEvent = Callable[[AnyEvent | MarketFrame], None]
@@ -54,6 +55,10 @@ class Link(Protocol):
 
     def listen(self, on_event: OnEvent) -> Callable[[], None]:
         """Call `on_event` in this loop for every event from now on; call the answer to end it."""
+        ...
+
+    def bars(self, symbol: str) -> Bars | None:
+        """One-minute bars as `FeedReceiver.bars` gives them; None for a symbol not followed."""
         ...
 
     async def close(self) -> None: ...
@@ -165,6 +170,9 @@ class LocalLink:
             raise LinkError("the engine has stopped; start it again") from error
         return end
 
+    def bars(self, symbol: str) -> Bars | None:
+        return self._engine.bars(symbol)
+
     def _snapshot(self, mailbox: _Mailbox) -> None:
         with contextlib.suppress(RuntimeError):
             self._engine_loop.call_soon_threadsafe(lambda: mailbox.put(self._engine.snapshot()))
@@ -230,6 +238,12 @@ class RemoteLink:
                 receiver.stop()
 
         return end
+
+    def bars(self, symbol: str) -> Bars | None:
+        for receiver in self._receivers:
+            with contextlib.suppress(KeyError):
+                return receiver.bars(symbol)
+        return None
 
     async def close(self) -> None:
         for task in self._tasks:

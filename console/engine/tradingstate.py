@@ -81,7 +81,7 @@ class TradingStateLatch:
             "source": source,
             "text": f"{state.value} by {source}" + (f": {reason}" if reason else ""),
         }
-        return self._books.set_standing(SUBJECT, SUBJECT, body, is_open=True)
+        return self._books.set_standing(SUBJECT, SUBJECT, body, is_open=True, urgent=True)
 
     def _hold(self, state: TradingState, reason: str, source: str) -> None:
         self.state, self.reason = state, reason

@@ -54,6 +54,60 @@ class Replay:
         )
 
 
+class Wire:
+    """A TCP proxy in front of the exchange that can cut what goes through it."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self.open = True
+        """While it isn't, new connections are closed at once."""
+        self.port = 0
+
+    async def start(self) -> Wire:
+        self._server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.open:
+            writer.close()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        for source, sink in ((reader, back), (there, writer)):
+            self._writers.add(sink)
+            pump = asyncio.create_task(self._pump(source, sink))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while chunk := await source.read(65_536):
+                sink.write(chunk)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()
+            self._writers.discard(sink)
+
+    def cut(self) -> None:
+        """Reset every connection and let no new one through until `open` is set again."""
+        self.open = False
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def stop(self) -> None:
+        self.cut()
+        if self._server is not None:
+            self._server.close()
+        for pump in list(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+
 class Bench:
     """One engine, everything that it said, and short ways to ask it."""
 
@@ -64,6 +118,7 @@ class Bench:
         *,
         replay: Replay | None = None,
         feed: FeedReceiver | None = None,
+        updates_port: int | None = None,
     ) -> None:
         from console.broker.session import BrokerSession
         from console.broker.streams import TradeUpdates
@@ -73,7 +128,9 @@ class Bench:
         self.engine = Engine(
             settings,
             session=BrokerSession(endpoint),
-            updates=functools.partial(TradeUpdates, endpoint),
+            updates=functools.partial(
+                TradeUpdates, settings.endpoint(updates_port or port), first_wait_s=0.05
+            ),
             feed=feed,
             state_dir=settings.state_dir,
             replay=replay,
@@ -86,6 +143,10 @@ class Bench:
 
     async def stop(self) -> None:
         await self.engine.stop("the test is over")
+
+    async def start_and_stop(self) -> None:
+        await self.start()
+        await self.stop()
 
     async def ask(self, line: str | AnyCommand, **fields: Any) -> Ack:
         """Hand a line of the grammar, or a command, to the engine."""

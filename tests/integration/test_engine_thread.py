@@ -46,7 +46,7 @@ from console.engine.runtime import RuntimeInfo
 from console.engine.state import OrderState, Side, TradingState
 from console.services import market_data_settings
 from signal_bridge import FeedReceiver, Service
-from tests.integration.engine_bench import LIMIT_S, Bench, Replay
+from tests.integration.engine_bench import LIMIT_S, Bench, Replay, Wire
 
 D = Decimal
 MINUTE = 60
@@ -354,6 +354,70 @@ async def test_a_position_that_no_fill_explains_makes_it_careful(make_bench, mak
     assert more.outcome is Outcome.REFUSED
     less = await bench.ask("sell 1 IBM")
     assert less.outcome is Outcome.ACCEPTED, less
+
+
+# -- the line is cut -------------------------------------------------------------------------------
+
+
+async def test_fills_missed_while_the_updates_were_cut_are_told_once_after(
+    make_settings, market, broker
+):
+    wire = await Wire(market.port).start()
+    bench = Bench(make_settings(), market.port, replay=Replay(market.call), updates_port=wire.port)
+    await bench.start()
+    try:
+        first = await bench.ask("preview buy 1 IBM")
+        below = (first.risk.price * D("0.98")).quantize(D("0.01"))
+        ack = await bench.ask(f"buy 10 IBM @ {below}")
+        await bench.until_state(ack.order.client_order_id, "WORKING")
+        wire.cut()
+        await bench.until(lambda: not bench.engine.view().ready)
+        refused = await bench.ask("buy 1 IBM")
+        assert [r.check for r in refused.refusals] == ["ready"]
+        theirs = await in_thread(lambda: broker.order_by_client_id(ack.order.client_order_id))
+        above = str((first.risk.price * D("1.02")).quantize(D("0.01")))
+        await in_thread(lambda: broker.replace_order(theirs["id"], {"limit_price": above}))
+        await in_thread(lambda: market.call(step_s=MINUTE))
+        assert bench.told_qty(ack.order.client_order_id) == 0
+        wire.open = True
+        await bench.until(lambda: bench.engine.view().ready)
+        assert bench.order(ack.order.client_order_id).state is OrderState.REPLACED
+        assert sum(fill.qty for fill in bench.said(OrderFilled)) == D(10)
+        assert bench.position("IBM").qty == D(10)
+        assert bench.engine.view().trading_state is TradingState.ACTIVE
+        await bench.ask("reconcile")
+        assert sum(fill.qty for fill in bench.said(OrderFilled)) == D(10)
+    finally:
+        await bench.stop()
+        await wire.stop()
+
+
+async def test_a_broker_that_is_not_there_at_the_start_is_waited_for(make_settings, market):
+    wire = await Wire(market.port).start()
+    wire.open = False
+    bench = Bench(make_settings("broker.connect_timeout_s=0.5"), wire.port)
+    await bench.start()
+    try:
+        assert not bench.engine.view().ready
+        refused = await bench.ask("buy 1 IBM")
+        assert refused.outcome is Outcome.REFUSED
+        wire.open = True
+        await bench.until(lambda: bench.engine.view().ready)
+        assert bench.engine.view().account is not None
+    finally:
+        await bench.stop()
+        await wire.stop()
+
+
+async def test_keys_that_dont_hold_end_the_start_and_say_what_to_check(make_settings, market):
+    from console.broker.errors import BrokerAuthError
+
+    await Bench(make_settings(), market.port).start_and_stop()
+    wrong = make_settings("demo.secret_key=another")
+    bench = Bench(wrong, market.port)
+    with pytest.raises(BrokerAuthError, match="ALPACA_SECRET_KEY"):
+        await bench.start()
+    assert not bench.engine._journal._writer.is_alive()
 
 
 # -- kill −9 ---------------------------------------------------------------------------------------

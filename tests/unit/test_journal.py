@@ -123,6 +123,28 @@ def test_the_file_is_its_owners_alone(state_dir):
     assert state_dir.stat().st_mode & 0o077 == 0
 
 
+async def test_a_caller_that_goes_away_takes_neither_its_row_nor_the_writer_along(state_dir):
+    journal = Journal.open(state_dir)
+    task = asyncio.create_task(journal.commit("order", "a", {"n": 0}))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await journal.commit("order", "a", {"n": 1}) == 2
+    assert bodies(journal) == [0, 1]
+    journal.close()
+
+
+async def test_rows_that_nobody_waits_for_are_on_disk_soon_and_before_what_follows(state_dir):
+    journal = Journal.open(state_dir)
+    early = [journal.append("update", "a", {"n": n}) for n in range(3)]
+    assert await journal.commit("order", "a", {"n": 3}) == 4
+    assert all(future.done() for future in early)
+    assert wait([journal.append("update", "a", {"n": 4})], 30).done
+    await journal.settled()
+    assert bodies(journal) == [0, 1, 2, 3, 4]
+    journal.close()
+
+
 async def test_nothing_is_taken_once_it_is_closed(state_dir):
     journal = Journal.open(state_dir)
     journal.close()
