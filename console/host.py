@@ -146,7 +146,10 @@ class Host:
                 execution_engine_settings(settings, commands=commands, market=self.ports["market"]),
             ),
             self._serve(
-                "risk-manager", risk_manager_settings(settings, commands=commands, events=events)
+                "risk-manager",
+                risk_manager_settings(
+                    settings, commands=commands, events=events, market=self.ports["market"]
+                ),
             ),
         )
         if settings.ports.risk == 0:

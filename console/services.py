@@ -110,11 +110,14 @@ def execution_engine_settings(settings: Settings, *, commands: int, market: int)
     }
 
 
-def risk_manager_settings(settings: Settings, *, commands: int, events: int) -> Values:
-    """`commands` and `events` are the ports that the engine really has."""
+def risk_manager_settings(
+    settings: Settings, *, commands: int, events: int, market: int | None = None
+) -> Values:
+    """`commands` and `events` are the ports that the engine really has, `market` market-data's."""
     return {
         "bind": settings.bus.bind,
         "events_url": f"tcp://127.0.0.1:{events}",
+        "market_url": f"tcp://127.0.0.1:{market}" if market is not None else None,
         "commands_url": f"tcp://127.0.0.1:{commands}",
         "risk_port": settings.ports.risk,
         "health_port": settings.ports.risk_manager_health,

@@ -92,7 +92,10 @@ def _service_values(name: str, settings: Settings) -> Values:
             )
         case _:
             return risk_manager_settings(
-                settings, commands=port_of("commands"), events=port_of("events")
+                settings,
+                commands=port_of("commands"),
+                events=port_of("events"),
+                market=port_of("market"),
             )
 
 
