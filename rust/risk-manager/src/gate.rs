@@ -19,6 +19,7 @@ use rust_decimal::Decimal;
 
 pub use book::OpenOrder;
 use book::{Book, Quote};
+pub(crate) use limits::exact;
 pub use limits::{Limits, SymbolLimits};
 pub use order::{Order, OrderType, Side, TimeInForce};
 pub use verdict::{Refusal, Verdict};
