@@ -75,13 +75,13 @@ pub fn loss(change: f64) -> f64 {
 #[inline(always)]
 pub fn relative_strength(gain: f64, loss: f64) -> f64 {
     let both = gain + loss;
-    select(both > EPSILON, 100.0 * gain / both, 0.0)
+    select(both > 0.0, 100.0 * gain / both, 0.0)
 }
 
 /// ±DI from faded movement and true range sums.
 #[inline(always)]
 pub fn directional_indicator(movement: f64, range: f64) -> f64 {
-    select(range > EPSILON, movement * (100.0 / range), 0.0)
+    select(range > 0.0, movement * (100.0 / range), 0.0)
 }
 
 /// DX and whether it counts: where neither direction moves, ADX keeps its value.

@@ -252,10 +252,10 @@ impl Feed {
 
     /// How the connection stands at `now`.
     pub fn state(&self, now: f64) -> ConnectionState {
-        if self.peers == 0 && self.message_at.is_nan() && !self.had_peer {
-            ConnectionState::Connecting
-        } else if self.peers == 0 && self.had_peer {
+        if self.peers == 0 && self.had_peer {
             ConnectionState::Lost
+        } else if self.message_at.is_nan() {
+            ConnectionState::Connecting
         } else if now - self.message_at <= self.stale_after_s {
             ConnectionState::Connected
         } else {

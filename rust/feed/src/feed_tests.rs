@@ -251,8 +251,8 @@ fn the_state_follows_peers_and_silence() {
     feed.connected(1);
     assert_eq!(
         feed.state(0.0),
-        ConnectionState::Stale,
-        "connected and silent from the start"
+        ConnectionState::Connecting,
+        "a connection that says nothing yet"
     );
     feed.receive(b"market {}", 1.0);
     assert_eq!(feed.state(6.0), ConnectionState::Connected);

@@ -7,7 +7,7 @@ pub const SPARK: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// Nobody has answered yet.
+    /// Nothing was ever heard.
     Connecting,
     Connected,
     /// There is a connection and nothing comes over it.
