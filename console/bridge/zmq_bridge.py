@@ -21,7 +21,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -67,6 +67,10 @@ BATCH = 256
 _WAKE_S = 0.25
 _TOUCH_S = 0.05
 _LINGER_MS = 1_000
+_ROUTES_AT_MOST = 1_000
+
+_Route = tuple[str, Callable[[bytes], dict[str, Any]], bool]
+"""A topic, how its messages are read, and whether they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,7 +411,8 @@ class ZMQSubscriber(_End):
         self._stale_after_s = stale_after_s
         self._topics: set[str] | None = set()
         self._pending: deque[tuple[str, dict[str, Any]]] = deque()
-        self._last_seq: dict[str, int] = {}
+        self._next_seq: dict[str, int] = {}
+        self._routes: dict[bytes, _Route] = {}
         self._malformed = 0
         self._gaps = 0
         self._restarts = 0
@@ -423,6 +428,7 @@ class ZMQSubscriber(_End):
             topics = [topics]
         wanted = list(topics)
         socket = self._live
+        self._routes.clear()
         if not wanted:
             self._topics = None
             socket.subscribe(b"")
@@ -520,24 +526,31 @@ class ZMQSubscriber(_End):
 
     def _accept(self, raw: bytes) -> tuple[str, dict[str, Any]] | None:
         self._count += 1
+        head, blank, body = raw.partition(b" ")
         try:
-            item = messages.parse(raw) if self._is_checked(raw) else messages.parse_any(raw)
+            route = self._routes.get(head) or self._route(head, blank)
+            message = route[1](body)
         except MalformedError as error:
             self._drop(raw, error)
             return None
-        topic, message = item
+        topic = route[0]
         number = message.get("seq")
         if number:
-            last = self._last_seq.get(topic)
-            if last is not None and number != last + 1:
-                self._gap(last, number)
-            self._last_seq[topic] = number
-        if self._topics is not None and topic not in self._topics:
-            return None
-        return item
+            if number != self._next_seq.get(topic, number):
+                self._gap(self._next_seq[topic] - 1, number)
+            self._next_seq[topic] = number + 1
+        return (topic, message) if route[2] else None
 
-    def _is_checked(self, raw: bytes) -> bool:
-        return raw.startswith((b"market ", b"signal ", b"risk "))
+    def _route(self, head: bytes, blank: bytes) -> _Route:
+        """How to read a topic's messages, and whether they are wanted."""
+        if not blank:
+            raise MalformedError("no `topic {json}` in one frame")
+        topic = messages.parse_topic(head)
+        decode = messages.parse_json if topic in self._CHECKED else messages.parse_any_json
+        route = (topic, decode, self._topics is None or topic in self._topics)
+        if len(self._routes) < _ROUTES_AT_MOST:
+            self._routes[head] = route
+        return route
 
     def _gap(self, last: int, number: int) -> None:
         if self._bind:

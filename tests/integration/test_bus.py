@@ -297,10 +297,13 @@ async def test_events_of_the_engine_pass_by_their_type(raw: RawPublisher) -> Non
         await subscriber.connect(["engine"])
         await raw.subscribed()
         raw.socket.send(b'engine {"no":"type"}')
+        raw.socket.send(b'engine {"type":"OrderChanged","seq":"3"}')
+        raw.socket.send(b'engine {"type":"OrderChanged","seq":true}')
         raw.socket.send(b'engine {"type":"OrderChanged","seq":3,"order":{"qty":"10"}}')
         async with asyncio.timeout(LIMIT_S):
             topic, message = await anext(subscriber.receive())
-    assert (topic, message["order"]) == ("engine", {"qty": "10"})
+        assert (topic, message["order"]) == ("engine", {"qty": "10"})
+        assert subscriber.health().malformed == 3
 
 
 async def test_a_subscriber_finds_a_publisher_that_comes_back() -> None:
