@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{Credentials, Identity, same_hash};
 use crate::api::error::ApiError;
+use crate::api::faults::Faults;
 use crate::api::limit::RateLimiter;
 use crate::api::wire;
 use crate::core::{Account, Batch, Exchange, Nanos, Phase};
@@ -155,6 +156,8 @@ struct Pending {
     batch: Option<Batch>,
     messages: Vec<Message>,
     done: Option<oneshot::Sender<()>>,
+    /// Nothing comes after it.
+    last: bool,
 }
 
 /// What all handlers share.
@@ -163,6 +166,7 @@ pub struct Shared {
     pub updates: broadcast::Sender<Message>,
     log: Option<mpsc::Sender<Pending>>,
     pub limiter: RateLimiter,
+    pub faults: Faults,
     pub settings: Settings,
     pub stop: CancellationToken,
 }
@@ -187,6 +191,7 @@ impl Shared {
             floor: Mutex::new(floor),
             log: writer.is_some().then_some(sender),
             limiter: RateLimiter::new(settings.rate_limit),
+            faults: Faults::default(),
             updates,
             settings,
             stop,
@@ -241,6 +246,20 @@ impl Shared {
         Ok(answer)
     }
 
+    /// Ends the [`Writer`] when all that was given to it is on the disk.
+    pub async fn end_log(&self) {
+        if let Some(log) = &self.log {
+            let last = Pending {
+                batch: None,
+                messages: Vec::new(),
+                done: None,
+                last: true,
+            };
+            // An error means that it has ended already.
+            let _ = log.send(last).await;
+        }
+    }
+
     fn mark(&self) {
         let mut floor = self.floor();
         let place = self.log.as_ref().and_then(|log| log.try_reserve().ok());
@@ -284,6 +303,7 @@ impl Shared {
                         batch,
                         messages,
                         done,
+                        last: false,
                     });
                 }
             }
@@ -358,7 +378,7 @@ impl Shared {
     }
 }
 
-/// The one who writes the log, on a thread of its own. It ends when the last [`Shared`] is gone.
+/// The one who writes the log, on a thread of its own, until [`Shared::end_log`].
 pub struct Writer {
     log: Log,
     receiver: mpsc::Receiver<Pending>,
@@ -381,11 +401,15 @@ impl Writer {
                 self.log
                     .append(pending.iter().filter_map(|entry| entry.batch.as_ref()))?;
             }
+            let last = pending.iter().any(|entry| entry.last);
             for entry in pending.drain(..) {
                 publish(&self.updates, entry.messages);
                 if let Some(done) = entry.done {
                     let _ = done.send(());
                 }
+            }
+            if last {
+                return Ok(());
             }
         }
     }

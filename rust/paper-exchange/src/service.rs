@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use chrono::NaiveDate;
+use common::calendar;
 use common::service::{Call, Context, Failing, Failure, Ports};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
@@ -16,9 +17,10 @@ use tokio::sync::mpsc;
 use crate::api;
 use crate::api::auth::{self, Credentials};
 use crate::api::error::endpoint_not_found;
+use crate::api::faults;
 use crate::core::{Asset, Exchange, ExchangeSettings, Nanos};
 use crate::data::{self, Hub, Tape};
-use crate::recording::{LoadError, Recording};
+use crate::recording::{LoadError, Recording, Series};
 use crate::replay::{Clock, ClockError, ClockSettings, Replay, Schedule, ScheduleError};
 use crate::server::{Floor, Shared};
 use crate::settings::Settings;
@@ -26,6 +28,8 @@ use crate::storage::{Log, StorageError};
 
 /// The name of the port in [`Context::started`].
 pub const PORT: &str = "exchange";
+/// How long requests may take to their end after the service was asked to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the exchange doesn't run.
 #[derive(Debug, thiserror::Error)]
@@ -104,16 +108,19 @@ pub async fn run_announced(
     context.started(Ports::from([(PORT.to_owned(), port)]));
 
     let app = app(&shared, prepared.schedule, prepared.hub);
-    let served = axum::serve(listener, app)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .await;
+    let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let served = tokio::select! {
+        served = serve => served,
+        // Whoever hasn't finished a request by then is left behind.
+        () = async { stop.cancelled().await; tokio::time::sleep(PATIENCE).await } => Ok(()),
+    };
     stop.cancel();
     let _ = driver.await;
     if let Some(calls) = calls {
         calls.abort();
         let _ = calls.await;
     }
-    drop(shared);
+    shared.end_log().await;
     if let Some(writer) = writer {
         writer
             .await
@@ -141,14 +148,17 @@ fn app(shared: &Arc<Shared>, schedule: Arc<Schedule>, hub: Arc<Hub>) -> Router {
         admit,
         shared.stop.clone(),
     );
-    api::router(shared)
-        .merge(
-            data::rest(Arc::clone(&market))
-                .layer(from_fn_with_state(Arc::clone(shared), auth::require)),
-        )
+    let keys = from_fn_with_state(Arc::clone(shared), auth::require);
+    let router = api::router(shared)
+        .merge(data::rest(Arc::clone(&market)).layer(keys))
         .merge(data::stream(market))
         .fallback(endpoint_not_found)
-        .method_not_allowed_fallback(endpoint_not_found)
+        .method_not_allowed_fallback(endpoint_not_found);
+    if shared.settings.control {
+        router.layer(from_fn_with_state(Arc::clone(shared), faults::suffer))
+    } else {
+        router
+    }
 }
 
 async fn answer_calls(shared: Arc<Shared>, mut calls: mpsc::Receiver<Call>) {
@@ -217,6 +227,11 @@ fn prepare(settings: &Settings) -> Result<Prepared, Error> {
     for id in recording.ids().filter(|id| !recording.is_live(*id)) {
         exchange.suspend_trading(id.index());
     }
+    for id in recording.ids() {
+        if let Some(close) = close_before(recording.series(id), calendar::date_at(begin)) {
+            exchange.set_previous_close(id.index(), close);
+        }
+    }
     for batch in batches {
         exchange.restore(batch);
     }
@@ -241,6 +256,15 @@ fn prepare(settings: &Settings) -> Result<Prepared, Error> {
         schedule,
         hub,
     })
+}
+
+/// The last recorded closing price before `date`.
+fn close_before(series: &Series, date: NaiveDate) -> Option<Decimal> {
+    let days = series.days.iter().chain(&series.recorded_days);
+    let last = days
+        .filter(|day| day.date < date)
+        .max_by_key(|day| day.date)?;
+    Some(last.close.to_decimal())
 }
 
 fn start(settings: &Settings, schedule: &Schedule) -> Result<Nanos, Error> {

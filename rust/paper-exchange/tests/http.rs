@@ -1,101 +1,16 @@
 //! The exchange as a process, over real sockets: what a client that is no library sees.
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "support/process.rs"]
+mod process;
+
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use process::{LIMIT, Running};
 use serde_json::{Value, json};
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-struct Running {
-    process: Child,
-    port: u16,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../console/sample");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_paper-exchange"))
-            .args(["--data", data, "--port", "0", "--control"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("starts");
-        let mut line = String::new();
-        let out = process.stdout.take().expect("its output");
-        BufReader::new(out)
-            .read_line(&mut line)
-            .expect("says where it is");
-        let port = line
-            .split("http://127.0.0.1:")
-            .nth(1)
-            .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|port| port.parse().ok())
-            .unwrap_or_else(|| panic!("no port in {line:?}"));
-        Self { process, port }
-    }
-
-    /// Sends `text` as it is and reads the answer to its end.
-    fn raw(&self, text: &[u8]) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connects");
-        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
-        // A refusal may come, and the connection end, before all was sent.
-        let _ = stream.write_all(text);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(0);
-        (status, head.to_ascii_lowercase(), body.to_owned())
-    }
-
-    fn ask_as(&self, key: &str, method: &str, path: &str, body: &str) -> (u16, String, Value) {
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAPCA-API-KEY-ID: {key}\r\n\
-             APCA-API-SECRET-KEY: s\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let (status, head, body) = self.raw(request.as_bytes());
-        (
-            status,
-            head,
-            serde_json::from_str(&body).unwrap_or(Value::Null),
-        )
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let (status, _, body) = self.ask_as("PKHTTP", method, path, body);
-        (status, body)
-    }
-
-    fn buy(&self, qty: u32, client_order_id: &str) -> (u16, Value) {
-        let body = json!({
-            "symbol": "IBM", "qty": qty, "side": "buy", "type": "market", "time_in_force": "day",
-            "client_order_id": client_order_id,
-        });
-        self.ask("POST", "/v2/orders", &body.to_string())
-    }
-
-    fn kill(mut self) {
-        self.process.kill().expect("killed");
-        self.process.wait().expect("ends");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn folder() -> PathBuf {
     std::env::temp_dir().join(format!("paper-exchange-http-{}", uuid::Uuid::new_v4()))
@@ -374,4 +289,76 @@ fn the_clock_obeys_when_control_is_on() {
         exchange.ask("POST", "/_exchange/pause", "").1["paused"],
         true
     );
+}
+
+#[test]
+fn faults_hit_the_requests_that_they_are_meant_for() {
+    let exchange = Running::start(&["--start", "2013-10-07T14:00:00Z", "--paused"]);
+    let fault = |fault: Value| {
+        let plan = json!({ "requests": [fault] }).to_string();
+        assert_eq!(exchange.ask("POST", "/_exchange/faults", &plan).0, 200);
+    };
+    let exists = |id: &str| {
+        let path = format!("/v2/orders:by_client_order_id?client_order_id={id}");
+        exchange.ask("GET", &path, "").0 == 200
+    };
+    fault(json!({ "method": "POST", "path": "/v2/orders", "status": 504, "after": true }));
+    assert_eq!(
+        exchange.ask("GET", "/v2/orders", "").0,
+        200,
+        "another method"
+    );
+    assert_eq!(exchange.buy(1, "accepted").0, 504);
+    assert!(exists("accepted"), "only its answer was lost");
+    fault(json!({ "path": "/v2/orders", "status": 500, "count": 2 }));
+    assert_eq!(
+        [exchange.buy(1, "lost").0, exchange.buy(1, "lost").0],
+        [500, 500]
+    );
+    assert!(!exists("lost"));
+    fault(json!({ "path": "/v2/orders", "cut": true }));
+    let (status, body) = exchange.buy(1, "cut");
+    assert_eq!(
+        (status, body),
+        (200, Value::Null),
+        "half of the answer is no JSON"
+    );
+    assert!(exists("cut"));
+    for wrong in [
+        r#"{"requests":[{"status":200}]}"#,
+        r#"{"requests":[{"count":0}]}"#,
+        r#"{"nonsense":1}"#,
+    ] {
+        assert_eq!(
+            exchange.ask("POST", "/_exchange/faults", wrong).0,
+            422,
+            "{wrong}"
+        );
+    }
+    fault(json!({ "status": 503, "count": 1000 }));
+    assert_eq!(exchange.ask("GET", "/v2/clock", "").0, 503);
+    assert_eq!(exchange.ask("DELETE", "/_exchange/faults", "").0, 200);
+    assert_eq!(exchange.ask("GET", "/v2/clock", "").0, 200);
+}
+
+#[test]
+fn a_signal_ends_it_soon_whatever_clients_are_doing() {
+    let folder = folder();
+    let state = folder.to_str().expect("a path").to_owned();
+    let mut exchange = Running::start(&["--state-dir", &state, "--start", "2013-10-07T14:00:00Z"]);
+    assert_eq!(exchange.buy(1, "kept").0, 200);
+    let mut idle = TcpStream::connect(("127.0.0.1", exchange.port)).expect("connects");
+    idle.write_all(b"POST /v2/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        .expect("sends half");
+    let begun = Instant::now();
+    assert_eq!(exchange.terminate(), Some(0));
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    let again = Running::start(&["--state-dir", &state]);
+    assert_eq!(again.buy(1, "kept").0, 422, "it is remembered");
+    again.kill();
+    std::fs::remove_dir_all(folder).expect("goes");
 }

@@ -8,13 +8,18 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::faults;
 use crate::server::Shared;
 
 type Answer = Result<Json<Value>, ApiError>;
 
-pub(super) fn router(_: &Arc<Shared>) -> Router<Arc<Shared>> {
+pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/_exchange/clock", get(clock))
+        .route(
+            "/_exchange/faults",
+            get(faults::show).post(faults::add).delete(faults::clear),
+        )
         .route("/_exchange/pause", post(pause))
         .route("/_exchange/resume", post(resume))
         .route("/_exchange/step", post(with_body))

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod error;
+pub mod faults;
 pub mod limit;
 pub mod wire;
 
@@ -94,7 +95,7 @@ pub fn router(shared: &Arc<Shared>) -> Router {
         .route("/stream", get(stream::upgrade))
         .route("/stream/", get(stream::upgrade));
     if shared.settings.control {
-        router = router.merge(control::router(shared));
+        router = router.merge(control::router());
     }
     router.with_state(Arc::clone(shared))
 }

@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};
 
 use super::auth::Credentials;
+use super::faults::UpdateFault;
 use crate::server::Shared;
 
 const AUTHENTICATION: Duration = Duration::from_secs(10);
@@ -38,6 +39,7 @@ pub(super) async fn upgrade(
                 shared,
                 account: None,
                 listens: false,
+                held: None,
             };
             // The client is gone, or was told why it has to go.
             let _ = session.serve().await;
@@ -52,11 +54,14 @@ struct Session {
     shared: Arc<Shared>,
     account: Option<usize>,
     listens: bool,
+    /// An update that waits to be overtaken.
+    held: Option<Bytes>,
 }
 
 impl Session {
     async fn serve(&mut self) -> Result<(), Over> {
         let mut updates = self.shared.updates.subscribe();
+        let mut cuts = self.shared.faults.cuts.subscribe();
         let stop = self.shared.stop.clone();
         let patience = Instant::now() + AUTHENTICATION;
         loop {
@@ -71,9 +76,10 @@ impl Session {
                     Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
                     Some(Ok(Frame::Close(_)) | Err(_)) | None => return Err(Over),
                 },
+                Ok(()) = cuts.changed() => return Err(Over),
                 update = updates.recv() => match update {
                     Ok(message) if self.listens && self.account == Some(message.account) => {
-                        self.send(message.json).await?;
+                        self.tell(message.json).await?;
                     }
                     Ok(_) => {}
                     Err(RecvError::Lagged(missed)) if self.listens => {
@@ -83,6 +89,25 @@ impl Session {
                     Err(RecvError::Closed) => return self.close(1001, "the exchange stops").await,
                 },
             }
+        }
+    }
+
+    /// Passes an update on, as well as the faults in force let it.
+    async fn tell(&mut self, json: Bytes) -> Result<(), Over> {
+        let earlier = self.held.take();
+        match self.shared.faults.next_update() {
+            UpdateFault::Mute => return Ok(()),
+            UpdateFault::Duplicate => self.send(json.clone()).await?,
+            UpdateFault::Reorder if earlier.is_none() => {
+                self.held = Some(json);
+                return Ok(());
+            }
+            UpdateFault::Reorder | UpdateFault::None => {}
+        }
+        self.send(json).await?;
+        match earlier {
+            Some(earlier) => self.send(earlier).await,
+            None => Ok(()),
         }
     }
 

@@ -134,6 +134,11 @@ impl Exchange {
         self.market.get_mut(symbol).tradable = false;
     }
 
+    /// Tells what the symbol closed at before the exchange began.
+    pub fn set_previous_close(&mut self, symbol: SymbolId, close: Decimal) {
+        self.market.get_mut(symbol).previous_close = Some(close);
+    }
+
     #[must_use]
     pub fn now(&self) -> Nanos {
         self.now
