@@ -35,6 +35,8 @@ from console.engine.state import AccountView, OrderState, OrderView, PositionVie
 
 FINAL_KEPT = 500
 """Ended orders held in memory; older ones are read back from the journal when something asks."""
+FINAL_SHOWN = 300
+"""Of those, how many a snapshot carries: it has to fit into one message of the bus."""
 EXECUTIONS_KEPT = 20_000
 
 
@@ -115,6 +117,12 @@ class Books:
     def held_open(self) -> list[OrderView]:
         """The open orders as a list of this moment."""
         return list(self.open_orders())
+
+    def shown(self) -> tuple[OrderView, ...]:
+        """The open orders and those that ended last, in the order in which they were made."""
+        ended = [order for order in self.orders.values() if order.state.is_final]
+        chosen = [*self.open_orders(), *ended[-FINAL_SHOWN:]]
+        return tuple(sorted(chosen, key=lambda order: order.created_at))
 
     def find(self, identity: str) -> OrderView | None:
         """An order by client order id or the broker's, from memory or else from the journal."""
@@ -289,10 +297,10 @@ class Books:
 
         An order that nobody here made is EXTERNAL (or of `source`). None: no usable order.
         """
-        order = self._order_for(payload, source, parent=None)
-        if order is None:
+        before = self._order_for(payload, source, parent=None)
+        if before is None:
             return None
-        order = self._apply(order, payload, text)
+        order = self._apply(before, payload, text)
         self._link_back(order)
         legs = []
         for leg in payload.get("legs") or ():
@@ -317,17 +325,13 @@ class Books:
         except OrderPayloadError as error:
             self.note("oddity", str(client_id or identity or "?"), {"text": str(error)})
             return None
-        # Its fills are counted by `_apply`, as those of any other order.
-        blank = replace(
-            order, filled_qty=Decimal(0), filled_avg_price=None, state=OrderState.SENDING
-        )
-        self._remember(blank)
-        return blank
+        # Its state and fills are counted by `_apply`, as those of any other order.
+        return replace(order, filled_qty=Decimal(0), filled_avg_price=None, state=OrderState.ACK)
 
     def _apply(self, order: OrderView, payload: Mapping[str, Any], text: str) -> OrderView:
         after = apply_payload(order, payload, at=self.now())
         after = self._with_our_ids(after)
-        if after == order:
+        if after == order and order.client_order_id in self.orders:
             return order
         gained = after.filled_qty - order.filled_qty
         self.record(after, text, raw=payload)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -21,6 +21,11 @@ from console.engine.commands import Ack, AnyCommand, Outcome, decode_command, en
 from console.engine.events import Event
 from console.engine.state import Refusal, TradingState
 from console.exits import CONFIG, ExitError
+
+if TYPE_CHECKING:
+    from zmq.auth.asyncio import AsyncioAuthenticator
+
+    from console.bridge.security import BusKeys
 
 TOPIC = b"engine"
 UNDER_WAY = 512
@@ -53,14 +58,15 @@ class Bus:
         on_risk: Callable[[RiskWord], Awaitable[None]],
         bind: str,
         high_water_mark: int,
-        secure: Callable[[zmq.asyncio.Socket, str], None] | None = None,
+        keys: BusKeys | None = None,
     ) -> None:
         self._handle = handle
         self._snapshot = snapshot
         self._on_risk = on_risk
         self._bind = bind
         self._high_water_mark = high_water_mark
-        self._secure = secure
+        self._keys = keys
+        self._authenticator: AsyncioAuthenticator | None = None
         self._context: zmq.asyncio.Context | None = None
         self._events: zmq.asyncio.Socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,8 +79,13 @@ class Bus:
     async def start(self, *, commands: int, events: int) -> dict[str, int]:
         """Bind both ports (0: a free one); which they are. Raises `PortTaken`."""
         self._context = zmq.asyncio.Context()
-        router = self._socket(zmq.ROUTER, "server")
-        publisher = self._socket(zmq.XPUB, "server")
+        if self._keys is not None:
+            self._authenticator = self._keys.authenticator(self._context)
+        router = self._socket(zmq.ROUTER)
+        publisher = self._socket(zmq.XPUB)
+        if self._keys is not None:
+            self._keys.secure_server(router)
+            self._keys.secure_server(publisher)
         # By hand, so that no event overtakes the snapshot that a subscriber begins with.
         publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         self.ports = {
@@ -91,7 +102,9 @@ class Bus:
         if self._risk_port == port or self._context is None:
             return
         self._risk_port = port
-        socket = self._socket(zmq.SUB, "client")
+        socket = self._socket(zmq.SUB)
+        if self._keys is not None:
+            self._keys.secure_client(socket)
         socket.connect(f"tcp://{self._bind}:{port}")
         socket.subscribe(b"risk ")
         self._spawn(self._risk(socket), "bus risk")
@@ -107,13 +120,16 @@ class Bus:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._events = None
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None
         if self._context is not None:
             self._context.destroy(linger=0)
             self._context = None
 
     # -- sockets -----------------------------------------------------------------------------
 
-    def _socket(self, kind: int, role: str) -> zmq.asyncio.Socket:
+    def _socket(self, kind: int) -> zmq.asyncio.Socket:
         assert self._context is not None
         socket = self._context.socket(kind)
         for option, value in (
@@ -126,8 +142,6 @@ class Bus:
             (zmq.HEARTBEAT_TIMEOUT, 15_000),
         ):
             socket.setsockopt(option, value)
-        if self._secure is not None:
-            self._secure(socket, role)
         return socket
 
     def _bound(self, socket: zmq.asyncio.Socket, setting: str, port: int) -> int:

@@ -90,7 +90,10 @@ class Dispatch:
                     self._answers.popitem(last=False)
         await asyncio.wait([task], timeout=self._timeout_s)
         if not task.done():
-            ack = Ack(id=command.id, outcome=Outcome.UNKNOWN, message="still under way")
+            order = self._books.sent_by(command.id)
+            ack = Ack(
+                id=command.id, outcome=Outcome.UNKNOWN, message="still under way", order=order
+            )
         elif task.cancelled():
             ack = Ack(id=command.id, outcome=Outcome.UNKNOWN, message="the engine is stopping")
         else:

@@ -52,6 +52,7 @@ from console.engine.upkeep import REFRESH_S, Upkeep
 from console.exits import CONFIG, ExitError
 
 if TYPE_CHECKING:
+    from console.bridge.security import BusKeys
     from console.broker.session import BrokerSession
     from console.broker.streams import StreamState, TradeUpdates
     from console.config import Settings
@@ -284,6 +285,7 @@ class Engine:
             on_risk=self._on_risk,
             bind=settings.bus.bind,
             high_water_mark=settings.bus.high_water_mark,
+            keys=_bus_keys(settings),
         )
 
     def _take_up(self) -> None:
@@ -336,6 +338,7 @@ class Engine:
             self._stream.stop()
         self._orders_thread.stop()
         self._reads_thread.stop()
+        await self._kill_switch.stop()
         await self._cancel_all(deadline)
         await self._bus.stop()
         self._session.close()
@@ -557,7 +560,7 @@ class Engine:
             trading_reason=self._trading.reason,
             account=self._books.account,
             positions=tuple(self._books.positions.values()),
-            orders=tuple(sorted(self._books.orders.values(), key=lambda o: o.created_at)),
+            orders=self._books.shown(),
             session=self._market.view(),
             connections=tuple(self._facts.connections.values()),
             services=tuple(self._facts.services.values()),
@@ -588,3 +591,17 @@ class Engine:
             "bus_malformed": self._bus.malformed,
             "bus_turned_away": self._bus.turned_away,
         }
+
+
+def _bus_keys(settings: Settings) -> BusKeys | None:
+    """The keys of a secured bus; None where it isn't."""
+    security = settings.bus.security
+    if not security.enabled:
+        return None
+    from console.bridge.security import KeyFileError, load
+
+    folder = Path(security.keys_dir) if security.keys_dir else settings.state_dir / "keys"
+    try:
+        return load(folder)
+    except KeyFileError as error:
+        raise ExitError(str(error), CONFIG) from error

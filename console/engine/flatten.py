@@ -77,6 +77,12 @@ class KillSwitch:
             self._running = asyncio.create_task(self._steps(reason, step), name="flatten")
         return await asyncio.shield(self._running)
 
+    async def stop(self) -> None:
+        """Leave off where it is; the journal knows where that was."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
     async def _steps(self, reason: str, step: Step) -> str:
         if step is Step.HALT:
             await self._halt(f"flatten: {reason}" if reason else "flatten")

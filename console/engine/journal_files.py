@@ -21,6 +21,20 @@ from console.exits import IN_USE, ExitError
 
 SCHEMA_VERSION = 1
 LOCK_NAME = "engine.lock"
+CHECKED_WHOLE = 64 << 20
+"""Bytes up to which SQLite looks at every page at every start; a larger file would take seconds."""
+_NOT_DAMAGE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 TAIL_CHECKED = 5_000
 """Rows at the end whose chain is checked at every start; `verify` checks them all."""
 
@@ -42,6 +56,7 @@ CREATE TABLE IF NOT EXISTS latest (
     subject TEXT PRIMARY KEY, seq INTEGER NOT NULL, is_open INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS latest_open ON latest (is_open, seq);
+CREATE INDEX IF NOT EXISTS latest_seq ON latest (seq);
 CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, subject TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
@@ -215,14 +230,14 @@ def recover(path: Path, now_ns: int) -> Verdict:
         return Verdict()
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            problem = "" if _has_journal(connection) else "it holds no journal"
+            problem = _unreadable(path, connection)
             verdict = Verdict() if problem else _check(connection)
             if verdict.broken_at is not None:
                 return _cut_tail(path, connection, verdict, now_ns)
             if not problem:
                 return verdict
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
             raise
         problem = str(error)
     try:
@@ -234,14 +249,23 @@ def recover(path: Path, now_ns: int) -> Verdict:
         ) from error
 
 
-def _has_journal(connection: sqlite3.Connection) -> bool:
+def _unreadable(path: Path, connection: sqlite3.Connection) -> str:
+    """What is wrong with the file as a database; empty where nothing is."""
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall()
-    return not tables or ("journal",) in tables
+    if tables and ("journal",) not in tables:
+        return "it holds no journal"
+    try:
+        create_schema(connection)
+    except ValueError:
+        return "its schema version is no number"
+    if path.stat().st_size <= CHECKED_WHOLE:
+        found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            return found
+    return ""
 
 
 def _check(connection: sqlite3.Connection) -> Verdict:
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='journal'").fetchone():
-        return Verdict()
     last = connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0
     return inspect(connection, max(0, last - TAIL_CHECKED))
 

@@ -25,6 +25,7 @@ from console.engine.state import Refusal
 if TYPE_CHECKING:
     import zmq.asyncio
 
+    from console.bridge.security import BusKeys
     from console.engine.engine import Engine
     from console.engine.events import Bars
     from signal_bridge import FeedReceiver
@@ -195,8 +196,12 @@ class RemoteLink:
     Made anywhere; its sockets belong to the loop in which it is first used.
     """
 
-    def __init__(self, runtime: RuntimeInfo, *, with_feed: bool = True) -> None:
+    def __init__(
+        self, runtime: RuntimeInfo, *, with_feed: bool = True, keys: BusKeys | None = None
+    ) -> None:
+        """`keys` are those of a secured bus."""
         self._runtime = runtime
+        self._keys = keys
         self._with_feed = with_feed
         self._context: zmq.asyncio.Context | None = None
         self._commands: zmq.asyncio.Socket | None = None
@@ -273,6 +278,8 @@ class RemoteLink:
 
             socket = self._zmq().socket(zmq.DEALER)
             socket.setsockopt(zmq.LINGER, 0)
+            if self._keys is not None:
+                self._keys.secure_client(socket)
             socket.connect(self._runtime.url("commands"))
             self._commands = socket
             self._spawn(self._answers(socket), "remote answers")
@@ -299,6 +306,8 @@ class RemoteLink:
         socket = self._zmq().socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, BACKLOG)
+        if self._keys is not None:
+            self._keys.secure_client(socket)
         socket.connect(self._runtime.url("events"))
         socket.subscribe(b"engine ")
         seq: int | None = None
@@ -347,6 +356,8 @@ class RemoteLink:
             history=runtime.history,
             high_water_mark=runtime.high_water_mark,
             stale_after_s=runtime.stale_after_s,
+            secret_key=None if self._keys is None else self._keys.client.secret.decode(),
+            server_key=None if self._keys is None else self._keys.server_public.decode(),
         )
         receiver.start()
         self._receivers.append(receiver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from console.bridge.security import BusKeys, Keypair, generate
 from console.broker.session import BrokerSession
 from console.engine.commands import (
     Ack,
@@ -41,7 +43,7 @@ from console.engine.events import (
     decode_event,
 )
 from console.engine.journal_files import StateDirLocked
-from console.engine.link import LocalLink, RemoteLink
+from console.engine.link import LinkError, LocalLink, RemoteLink
 from console.engine.runtime import RuntimeInfo
 from console.engine.state import OrderState, Side, TradingState
 from console.services import market_data_settings
@@ -576,6 +578,30 @@ async def test_the_risk_managers_word_tightens_and_never_loosens(bench, context)
         await bench.until(lambda: bench.engine.view().trading_state is TradingState.HALTED)
     changes = [event.trading_state for event in bench.said(TradingStateChanged)]
     assert changes == [TradingState.REDUCING, TradingState.HALTED]
+
+
+async def test_a_secured_bus_answers_those_with_an_allowed_key_alone(make_bench, make_settings):
+    folder = make_settings().state_dir / "keys"
+    keys = generate(folder)
+    bench = await make_bench("bus.security.enabled=true")
+    info = RuntimeInfo(
+        pid=1, mode="DEMO", started_at="2026-01-01T00:00:00Z", ports=bench.engine.ports
+    )
+    allowed = RemoteLink(info, keys=keys)
+    stranger = RemoteLink(info, keys=_other(keys))
+    plain = RemoteLink(info)
+    try:
+        assert (await allowed.request(GetState(), timeout_s=LIMIT_S)).state.ready
+        for outsider in (stranger, plain):
+            with pytest.raises(LinkError):
+                await outsider.request(GetState(), timeout_s=0.5)
+    finally:
+        for link in (allowed, stranger, plain):
+            await link.close()
+
+
+def _other(keys: BusKeys) -> BusKeys:
+    return dataclasses.replace(keys, client=Keypair.new())
 
 
 # -- the feed --------------------------------------------------------------------------------------
