@@ -116,6 +116,8 @@ class Host:
     async def _start(self) -> None:
         settings = self.settings
         self._state_dir = StateDir.take(settings.state_dir)
+        # What a crashed one left would lead others to ports that are somebody else's by now.
+        RuntimeInfo.remove(settings.state_dir)
         self.record.started()
         for warning in settings.warnings:
             log.warning(warning)

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 Values = dict[str, Any]
 
 HEALTH_EVERY_S, HEALTH_TIMEOUT_S = 2.0, 1.0
+UNWELL_EVERY_S = 0.5
+STARTING_S = 5.0
+"""Until a service has found its connections it is starting, not degraded."""
 LOOK_EVERY_S = 0.25
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 STEADY_AFTER_S = 60.0
@@ -209,10 +212,13 @@ class SupervisedService:
                         wait = FIRST_WAIT_S
                     await self._revive(wait)
                     wait, started = min(wait * 2, LONGEST_WAIT_S), time.monotonic()
-                elif time.monotonic() - asked >= HEALTH_EVERY_S:
+                elif time.monotonic() - asked >= self._ask_every_s():
                     asked = time.monotonic()
-                    await self._ask(session)
+                    await self._ask(session, starting=asked - started < STARTING_S)
                 await asyncio.sleep(LOOK_EVERY_S)
+
+    def _ask_every_s(self) -> float:
+        return HEALTH_EVERY_S if self.view.status == "healthy" else UNWELL_EVERY_S
 
     async def _revive(self, wait_s: float) -> None:
         failure = (self._service.failure if self._service is not None else None) or "it ended"
@@ -229,7 +235,7 @@ class SupervisedService:
         log.warning("%s runs again", self.name)
         self._say("starting" if self._health_port else "healthy", "started again")
 
-    async def _ask(self, session: aiohttp.ClientSession) -> None:
+    async def _ask(self, session: aiohttp.ClientSession, *, starting: bool) -> None:
         if self._health_port is None:
             return
         host = self._values.get("bind", "127.0.0.1")
@@ -240,7 +246,10 @@ class SupervisedService:
             self._say("degraded", f"its health doesn't answer: {type(error).__name__}")
             return
         metrics = {str(k): str(v) for k, v in body.get("metrics", {}).items()}
-        self._say(str(body.get("status", "degraded")), str(body.get("message", "")), metrics)
+        status = str(body.get("status", "degraded"))
+        if starting and status != "healthy":
+            status = "starting"
+        self._say(status, str(body.get("message", "")), metrics)
 
     def _say(self, status: str, message: str = "", metrics: dict[str, str] | None = None) -> None:
         port = next(iter(self.ports.values()), None)

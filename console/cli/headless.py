@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from typing import Any
+from typing import Any, Self
 
 from console.cli.output import number
 from console.config import Overrides, load_settings
@@ -39,7 +39,9 @@ def run_headless(overrides: Overrides) -> int:
         ) from None
     host = Host(settings, overrides=overrides, logs=logs)
     try:
-        return asyncio.run(_Run(host).main())
+        # The watchdog outlives the loop: ending that waits for threads too.
+        with _Run(host) as run:
+            return asyncio.run(run.main())
     finally:
         logs.stop()
 
@@ -50,6 +52,14 @@ class _Run:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._reason: asyncio.Future[str] | None = None
+        self._watchdog: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
@@ -85,9 +95,9 @@ class _Run:
         self._reason.set_result(name)
         # Every step of the stop has its own limit; this is for one that doesn't keep to it.
         limit = self._host.settings.engine.drain_timeout_s - 0.2
-        watchdog = threading.Timer(max(0.1, limit), self._overdue)
-        watchdog.daemon = True
-        watchdog.start()
+        self._watchdog = threading.Timer(max(0.1, limit), self._overdue)
+        self._watchdog.daemon = True
+        self._watchdog.start()
 
     def _overdue(self) -> None:
         log.error(

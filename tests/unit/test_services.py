@@ -78,6 +78,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(services, "LONGEST_WAIT_S", 0.05)
     monkeypatch.setattr(services, "HEALTH_EVERY_S", 0.02)
+    monkeypatch.setattr(services, "UNWELL_EVERY_S", 0.02)
+    monkeypatch.setattr(services, "STARTING_S", 0.0)
 
 
 def test_the_demo_gets_the_sample_and_its_own_folder(make_settings: Make, tmp_path: Path) -> None:
@@ -169,6 +171,32 @@ async def test_its_health_is_what_it_says_itself(until_async: Until) -> None:
     await runner.cleanup()
     await until_async(lambda: "doesn't answer" in service.view.message)
     await service.stop(1.0)
+
+
+async def test_until_it_has_its_connections_it_is_starting(
+    monkeypatch: pytest.MonkeyPatch, until_async: Until
+) -> None:
+    monkeypatch.setattr(services, "STARTING_S", 3600.0)
+    answer = {"status": "degraded", "message": "not connected"}
+
+    async def health(_request: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    app = web.Application()
+    app.router.add_get("/health", health)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    starter = Starter({"market_data_health": int(runner.addresses[0][1])})
+    seen: list[ServiceView] = []
+    service = SupervisedService("market-data", {}, seen.append, start=starter)
+    await service.start()
+    await until_async(lambda: service.view.message == "not connected")
+    answer["status"] = "healthy"
+    await until_async(lambda: service.view.status == "healthy")
+    assert {view.status for view in seen} == {"starting", "healthy"}
+    await service.stop(1.0)
+    await runner.cleanup()
 
 
 async def test_the_replay_is_asked_in_the_exchanges_words() -> None:
