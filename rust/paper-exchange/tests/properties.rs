@@ -310,3 +310,64 @@ proptest! {
         }
     }
 }
+
+/// A property that nothing ever reaches holds, too: here is what the steps do reach.
+#[test]
+fn the_steps_reach_every_end_of_every_kind_of_order() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let steps = prop::collection::vec(step(), 120);
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for seed in 0..60 {
+        let mut pit = pit(seed);
+        let tree = steps.new_tree(&mut runner).expect("steps");
+        for step in &tree.current() {
+            play(&mut pit, step);
+        }
+        for update in &pit.updates {
+            let order = &update.order;
+            for word in [
+                order.kind.word(),
+                order.tif.word(),
+                order.class.word(),
+                order.side.word(),
+            ] {
+                *seen
+                    .entry(format!("{word} {}", update.event.word()))
+                    .or_default() += 1;
+            }
+        }
+    }
+    for wanted in [
+        "market fill",
+        "market partial_fill",
+        "market canceled",
+        "market expired",
+        "limit fill",
+        "limit partial_fill",
+        "limit replaced",
+        "limit expired",
+        "stop fill",
+        "stop canceled",
+        "stop_limit fill",
+        "trailing_stop fill",
+        "day expired",
+        "gtc fill",
+        "ioc fill",
+        "ioc canceled",
+        "fok fill",
+        "fok canceled",
+        "cls fill",
+        "opg fill",
+        "bracket fill",
+        "bracket canceled",
+        "oco fill",
+        "oto fill",
+        "sell fill",
+        "sell replaced",
+    ] {
+        assert!(seen.contains_key(wanted), "never: {wanted}; seen {seen:?}");
+    }
+}
