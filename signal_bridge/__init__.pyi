@@ -424,7 +424,7 @@ class RiskGate:
         source: str = "",
         record: bool = True,
     ) -> RiskVerdict:
-        """Judge one order. With `record`, one that is let through counts for duplicates and the rate."""
+        """Judge one order. With `record` it counts for duplicates and the rate, if let through."""
 
 @final
 class RiskVerdict:
@@ -467,7 +467,7 @@ class ServiceError(RuntimeError):
 
 @final
 class Service:
-    """A Rust service on a thread of its own. Keep the object: collected, it asks the service to stop."""
+    """A Rust service on a thread of its own. Keep the object: it stops the service when collected."""
 
     @staticmethod
     def start(name: str, settings: str, *, timeout_s: float = 10.0) -> Service:
@@ -490,7 +490,7 @@ class Service:
         """Send a command, JSON in and out; raises `ServiceError`."""
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
-        """Ask it to stop and wait until it has. Idempotent; raises `ServiceError` when it doesn't."""
+        """Ask it to stop and wait until it has; raises `ServiceError` otherwise. Idempotent."""
 
 def run_service(name: str, settings: str) -> None:
     """Run a service in this thread until it ends; a signal handler that raises drains it first."""

@@ -101,7 +101,10 @@ impl RiskGate {
     }
 
     #[pyo3(signature = (client_order_id, symbol, side, open_qty, price, in_doubt, order_type = "limit"))]
-    #[expect(clippy::too_many_arguments, reason = "flat arguments are cheap to pass from Python")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "flat arguments are cheap to pass from Python"
+    )]
     fn set_order(
         &self,
         client_order_id: &str,
@@ -138,7 +141,10 @@ impl RiskGate {
         extended_hours = false, reduce_only = false, stop_loss = None, take_profit = None,
         source = "", record = true,
     ))]
-    #[expect(clippy::too_many_arguments, reason = "flat arguments are cheap to pass from Python")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "flat arguments are cheap to pass from Python"
+    )]
     fn check(
         &self,
         symbol: &str,
@@ -267,7 +273,10 @@ impl RiskVerdict {
     fn __repr__(&self) -> String {
         match self.verdict.refusals.first() {
             None => format!("<RiskVerdict allowed, {} checks>", self.verdict.checks_run),
-            Some(refusal) => format!("<RiskVerdict refused by {}: {}>", refusal.check, refusal.message),
+            Some(refusal) => format!(
+                "<RiskVerdict refused by {}: {}>",
+                refusal.check, refusal.message
+            ),
         }
     }
 }
