@@ -467,7 +467,7 @@ class ServiceError(RuntimeError):
 
 @final
 class Service:
-    """A Rust service on a thread of its own. Keep the object: it stops the service when collected."""
+    """A Rust service on its own thread. Keep the object: collected, it stops the service."""
 
     @staticmethod
     def start(name: str, settings: str, *, timeout_s: float = 10.0) -> Service:
