@@ -222,7 +222,7 @@ def rust_receiver(secured: bool = False) -> Way:
             history=390,
             high_water_mark=HIGH_WATER_MARK,
             stale_after_s=5.0,
-            **keys,  # type: ignore[arg-type]
+            **keys,
         )
         receiver.start()
         try:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 from console.broker.endpoint import Endpoint, Secret
 from console.broker.errors import BrokerAuthError, BrokerRefused
@@ -126,9 +128,11 @@ async def test_an_update_that_overtakes_the_handshake_is_not_lost() -> None:
         await socket.wait_closed()
 
     watcher = Watcher()
-    async with serving(script) as endpoint:
-        async with running(TradeUpdates(endpoint, watcher.message, watcher.state)):
-            await watcher.until(lambda: len(watcher.messages) == 2)
+    async with (
+        serving(script) as endpoint,
+        running(TradeUpdates(endpoint, watcher.message, watcher.state)),
+    ):
+        await watcher.until(lambda: len(watcher.messages) == 2)
     assert ids(watcher) == ["1", "2"]
 
 
@@ -213,6 +217,32 @@ async def test_wrong_keys_are_fatal_and_are_not_tried_again() -> None:
     assert tried == 1
     assert watcher.statuses()[-1] is StreamStatus.REFUSED
     assert SECRET not in f"{caught.value!r}{watcher.states}"
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    led_astray = 0
+
+    async def elsewhere(socket: ServerConnection) -> None:
+        nonlocal led_astray
+        led_astray += 1
+        await socket.wait_closed()
+
+    async with serving(elsewhere) as other:
+        location = Headers([("Location", other.updates_url), ("Content-Length", "0")])
+
+        def redirect(_: ServerConnection, __: Request) -> Response:
+            return Response(302, "Found", location, b"")
+
+        async with serve(elsewhere, "127.0.0.1", 0, process_request=redirect) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            endpoint = Endpoint(
+                key_id=KEY, secret_key=Secret(SECRET), trading_url=f"http://127.0.0.1:{port}"
+            )
+            watcher = Watcher()
+            async with running(TradeUpdates(endpoint, watcher.message, watcher.state)):
+                await watcher.until(lambda: StreamStatus.LOST in watcher.statuses())
+    assert led_astray == 0
+    assert any("HTTP 302" in state.detail for state in watcher.states)
 
 
 async def test_a_message_survives_its_handlers_exception() -> None:

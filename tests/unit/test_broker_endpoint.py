@@ -74,6 +74,8 @@ def test_paper_and_loopback_are_taken(given_url: str, taken: str) -> None:
         "http://0x7f000001",
         "http://127.1",
         "http://127.0.0.1:99999",
+        "http://local\thost:8090",
+        "http://127.0.0.1:8090/\r\nHost: evil.com",
         "http://[::1",
         "ftp://127.0.0.1",
         "127.0.0.1:8090",

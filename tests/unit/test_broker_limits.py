@@ -100,8 +100,9 @@ def test_a_turn_that_would_come_too_late_is_refused_at_once() -> None:
 
 
 def test_a_cancel_that_waits_goes_before_a_read_that_waited_longer() -> None:
-    budget = RequestBudget(6_000)  # one token each 13 ms once the burst is spent
-    budget.learn(remaining=0)
+    budget = RequestBudget(6_000)
+    # As after a 429: once it is over there is enough for all, and only the rank decides.
+    budget.learn(closed_for_s=0.3)
     served: list[str] = []
     reading = threading.Event()
 
