@@ -280,9 +280,11 @@ class Settings(Section):
         if self.mode is Mode.DEMO:
             trading = f"http://127.0.0.1:{exchange_port or self.ports.exchange}"
             data = stream = ""
+            per_minute = self.demo.rate_limit
         else:
             trading = self.broker.base_url or PAPER_URL
             data, stream = self.broker.data_url, self.broker.stream_url
+            per_minute = self.broker.requests_per_minute
         return Endpoint(
             key_id=self.key_id.get_secret_value(),
             secret_key=self.secret_key,
@@ -292,7 +294,7 @@ class Settings(Section):
             feed=self.broker.feed,
             connect_timeout_s=self.broker.connect_timeout_s,
             read_timeout_s=self.broker.read_timeout_s,
-            requests_per_minute=self.broker.requests_per_minute,
+            requests_per_minute=per_minute,
         )
 
     def sections(self) -> dict[str, Any]:
