@@ -181,7 +181,7 @@ pub fn compute_on(
             // SAFETY: AVX2 was detected on this CPU, in the line above.
             unsafe { run_avx2(&mut blocks, columns, out) }
         }
-        _ => blocks.run::<2>(columns, out),
+        _ => blocks.run(columns, out),
     }
     Ok(())
 }
@@ -189,5 +189,5 @@ pub fn compute_on(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn run_avx2(blocks: &mut Blocks<'_>, columns: &Columns<'_>, out: &mut [f64]) {
-    blocks.run::<4>(columns, out);
+    blocks.run(columns, out);
 }

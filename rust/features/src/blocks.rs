@@ -10,7 +10,7 @@ use crate::indicators::Previous;
 use crate::node::{Chain, Input, Kind, Node};
 use crate::passes::{self, Levels, map2, map3, map4_2};
 use crate::stream::{Plan, Reading};
-use crate::window::{Highest, Lowest, Sum};
+use crate::window::{Any, Fixed, Highest, Lowest, Sum};
 
 /// Bars a block: what is read and written of it stays in the second-level cache.
 const BLOCK: usize = 512;
@@ -165,9 +165,9 @@ impl<'p> Blocks<'p> {
         }
     }
 
-    /// Computes the whole series, `C` bars at a time where windows are walked.
+    /// Computes the whole series.
     #[inline(always)]
-    pub(crate) fn run<const C: usize>(&mut self, columns: &Columns<'_>, out: &mut [f64]) {
+    pub(crate) fn run(&mut self, columns: &Columns<'_>, out: &mut [f64]) {
         let bars = columns.len();
         let mut done = self.warm.min(bars);
         self.stream(columns, done, out);
@@ -181,7 +181,7 @@ impl<'p> Blocks<'p> {
                 volume: &columns.volume[from..done + len],
                 start: self.history,
             };
-            self.block::<C>(&stretch, out, bars, done, len);
+            self.block(&stretch, out, bars, done, len);
             done += len;
         }
     }
@@ -208,7 +208,7 @@ impl<'p> Blocks<'p> {
     }
 
     #[inline(always)]
-    fn block<const C: usize>(
+    fn block(
         &mut self,
         stretch: &Stretch<'_>,
         out: &mut [f64],
@@ -222,7 +222,7 @@ impl<'p> Blocks<'p> {
         let mut chain = 0;
         for at in 0..self.nodes.len() {
             let used = self.nodes[at].chains().len();
-            self.finish::<C>(at, chain, stretch, len);
+            self.finish(at, chain, stretch, len);
             chain += used;
             for reading in &self.plan.readings[at] {
                 let start = reading.slot * bars + done;
@@ -318,13 +318,7 @@ impl<'p> Blocks<'p> {
 
     /// The numbers of one node for the block, into `room.parts`.
     #[inline(always)]
-    fn finish<const C: usize>(
-        &mut self,
-        at: usize,
-        chain: usize,
-        stretch: &Stretch<'_>,
-        len: usize,
-    ) {
+    fn finish(&mut self, at: usize, chain: usize, stretch: &Stretch<'_>, len: usize) {
         let start = stretch.start;
         let total = stretch.len();
         let close = &stretch.close[start..];
@@ -357,10 +351,11 @@ impl<'p> Blocks<'p> {
                 passes::index_average(adx.average(), window, two, three, index, one);
             }
             (Kind::Closes(window), _) => {
-                passes::moments::<C>(&stretch.close[before(window)..], window, one, two);
+                let series = &stretch.close[before(window)..];
+                moments(window, series, one, two);
             }
             (Kind::Returns(window), _) => {
-                passes::moments::<C>(&room.returns[before(window)..total], window, one, two);
+                moments(window, &room.returns[before(window)..total], one, two);
             }
             (Kind::LogReturn, _) => one.copy_from_slice(&room.returns[start..total]),
             (Kind::Roc(window), _) => {
@@ -404,7 +399,11 @@ impl<'p> Blocks<'p> {
                 let typical = &room.typical[..total];
                 room.levels.build::<Sum>(typical, window);
                 room.levels.over::<Sum>(total, window, two);
-                passes::commodity_channel::<C>(&typical[before(window)..], window, two, one);
+                let typical = &typical[before(window)..];
+                match window {
+                    20 => passes::commodity_channel(Fixed::<20>, typical, two, one),
+                    _ => passes::commodity_channel(Any(window), typical, two, one),
+                }
             }
             (Kind::Willr(window), _) => {
                 let (high, low) = found(&self.extremes, window, 0, len);
@@ -503,6 +502,15 @@ impl Room {
                 f::signed_volume(now - then, volume)
             });
         }
+    }
+}
+
+/// The usual window with its length known to the compiler, which then needs no inner loop.
+#[inline(always)]
+fn moments(window: usize, series: &[f64], mean: &mut [f64], deviation: &mut [f64]) {
+    match window {
+        20 => passes::moments(Fixed::<20>, series, mean, deviation),
+        _ => passes::moments(Any(window), series, mean, deviation),
     }
 }
 

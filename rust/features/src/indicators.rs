@@ -412,11 +412,8 @@ impl<W: Window> Moments<W> {
 
     #[inline(always)]
     pub(crate) fn update(&mut self, x: f64) -> [f64; 2] {
-        // The newest differs from itself by nothing, and the oldest of the slice leaves.
-        let others = &self.recent.slice()[1..];
-        let differences = lanes(others, |y| y - x);
-        let squares = lanes(others, |y| (y - x) * (y - x));
-        let (mean, deviation) = f::moments(x, differences, squares, 1.0 / self.window.len() as f64);
+        // The oldest of the slice leaves the window.
+        let (mean, deviation) = window_moments(x, &self.recent.slice()[1..], self.window);
         self.recent.push(x);
         [mean, deviation]
     }
@@ -426,6 +423,25 @@ impl<W: Window> Saved for Moments<W> {
     fn exchange(&mut self, codec: &mut dyn Codec) {
         self.recent.exchange(codec);
     }
+}
+
+/// Mean and deviation of the newest value and the others of its window, oldest first. The newest is
+/// the anchor: it differs from itself by nothing.
+#[inline(always)]
+pub(crate) fn window_moments<W: Window>(newest: f64, others: &[f64], window: W) -> (f64, f64) {
+    let differences = lanes(others, |y| y - newest);
+    let squares = lanes(others, |y| (y - newest) * (y - newest));
+    f::moments(newest, differences, squares, 1.0 / window.len() as f64)
+}
+
+/// Commodity channel index of the newest typical price, the others of its window, oldest first, and
+/// the sum of all.
+#[inline(always)]
+pub(crate) fn window_channel<W: Window>(newest: f64, others: &[f64], sum: f64, window: W) -> f64 {
+    let reciprocal = 1.0 / window.len() as f64;
+    let mean = sum * reciprocal;
+    let around = lanes(others, |y| (y - mean).abs()) + (newest - mean).abs();
+    f::commodity_channel(newest, mean, around * reciprocal)
 }
 
 /// Highest high and lowest low, over any window up to `W`.
@@ -603,12 +619,10 @@ impl<W: Window> Cci<W> {
 
     #[inline(always)]
     pub(crate) fn update(&mut self, step: &Step) -> f64 {
-        let reciprocal = 1.0 / self.window.len() as f64;
-        let mean = self.sum.step(step.n, step.typical) * reciprocal;
-        let others = lanes(&self.recent.slice()[1..], |y| (y - mean).abs());
-        let deviation = (others + (step.typical - mean).abs()) * reciprocal;
+        let sum = self.sum.step(step.n, step.typical);
+        let channel = window_channel(step.typical, &self.recent.slice()[1..], sum, self.window);
         self.recent.push(step.typical);
-        f::commodity_channel(step.typical, mean, deviation)
+        channel
     }
 }
 

@@ -2,7 +2,8 @@
 //! SIMD. Everything is inlined into the caller, so that it is compiled for the caller's CPU.
 
 use crate::formulas as f;
-use crate::window::Fold;
+use crate::indicators::{window_channel, window_moments};
+use crate::window::{Fold, Window};
 
 #[inline(always)]
 pub(crate) fn map2(out: &mut [f64], a: &[f64], b: &[f64], op: impl Fn(f64, f64) -> f64) {
@@ -118,100 +119,34 @@ impl Levels {
     }
 }
 
-/// As [`crate::window::lanes`], over the `count` values before each bar: `f(value, bar)` summed in
-/// four lanes, for `C` bars at a time. `series` begins `count` values before the first bar.
+/// Mean and deviation over the window up to each bar; `series` begins a window less one before
+/// the first.
 #[inline(always)]
-fn windows<const C: usize, const S: usize>(
+pub(crate) fn moments<W: Window>(
+    window: W,
     series: &[f64],
-    count: usize,
-    first: usize,
-    f: impl Fn(usize, f64) -> [f64; S],
-) -> [[f64; C]; S] {
-    let mut lane = [[[0.0; C]; S]; 4];
-    let values = &series[first..first + count + C - 1];
-    let mut at = 0;
-    while at < count {
-        for (q, lane) in lane.iter_mut().enumerate() {
-            if at + q < count {
-                let values = &values[at + q..at + q + C];
-                for c in 0..C {
-                    let add = f(c, values[c]);
-                    for s in 0..S {
-                        lane[s][c] += add[s];
-                    }
-                }
-            }
-        }
-        at += 4;
-    }
-    let mut total = [[0.0; C]; S];
-    for s in 0..S {
-        for c in 0..C {
-            total[s][c] = (lane[0][s][c] + lane[1][s][c]) + (lane[2][s][c] + lane[3][s][c]);
-        }
-    }
-    total
-}
-
-/// Mean and deviation over `window` values; `series` begins `window − 1` values before the first.
-#[inline(always)]
-pub(crate) fn moments<const C: usize>(
-    series: &[f64],
-    window: usize,
     mean: &mut [f64],
     deviation: &mut [f64],
 ) {
-    let others = window - 1;
-    let reciprocal = 1.0 / window as f64;
-    let len = mean.len();
-    let mut first = 0;
-    while first + C <= len {
-        let newest: [f64; C] = std::array::from_fn(|c| series[first + others + c]);
-        let [differences, squares] = windows::<C, 2>(series, others, first, |c, y| {
-            let difference = y - newest[c];
-            [difference, difference * difference]
-        });
-        for c in 0..C {
-            (mean[first + c], deviation[first + c]) =
-                f::moments(newest[c], differences[c], squares[c], reciprocal);
-        }
-        first += C;
-    }
-    if C > 1 && first < len {
-        moments::<1>(
-            &series[first..],
-            window,
-            &mut mean[first..],
-            &mut deviation[first..],
-        );
+    let outs = mean.iter_mut().zip(deviation);
+    for ((mean, deviation), values) in outs.zip(series.windows(window.len())) {
+        let (newest, others) = (values[window.len() - 1], &values[..window.len() - 1]);
+        (*mean, *deviation) = window_moments(newest, others, window);
     }
 }
 
-/// Commodity channel index from typical prices that begin `window − 1` before the first bar, and
-/// their means.
+/// Commodity channel index from typical prices that begin a window less one before the first bar,
+/// and their sums over the window.
 #[inline(always)]
-pub(crate) fn commodity_channel<const C: usize>(
+pub(crate) fn commodity_channel<W: Window>(
+    window: W,
     typical: &[f64],
-    window: usize,
     sums: &[f64],
     out: &mut [f64],
 ) {
-    let others = window - 1;
-    let reciprocal = 1.0 / window as f64;
-    let len = out.len();
-    let mut first = 0;
-    while first + C <= len {
-        let mean: [f64; C] = std::array::from_fn(|c| sums[first + c] * reciprocal);
-        let [around] = windows::<C, 1>(typical, others, first, |c, y| [(y - mean[c]).abs()]);
-        for c in 0..C {
-            let newest = typical[first + others + c];
-            let deviation = (around[c] + (newest - mean[c]).abs()) * reciprocal;
-            out[first + c] = f::commodity_channel(newest, mean[c], deviation);
-        }
-        first += C;
-    }
-    if C > 1 && first < len {
-        commodity_channel::<1>(&typical[first..], window, &sums[first..], &mut out[first..]);
+    for ((out, sum), values) in out.iter_mut().zip(sums).zip(typical.windows(window.len())) {
+        let (newest, others) = (values[window.len() - 1], &values[..window.len() - 1]);
+        *out = window_channel(newest, others, *sum, window);
     }
 }
 

@@ -1,0 +1,118 @@
+//! Nanoseconds a bar, best of some rounds: `cargo run --release -p features --example speed`.
+//!
+//! One JSON object, for `make bench` to print beside its peers; `--each` adds every feature alone.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use features::micro::{Market, MicroSettings, Quote, Trade};
+use features::{Bar, Columns, Path, Plan, STANDARD, State, compute_on};
+
+const BARS: usize = 100_000;
+const ROUNDS: usize = 15;
+
+fn best(items: usize, mut work: impl FnMut()) -> f64 {
+    (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_nanos() as f64 / items as f64
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// A walk in cents.
+fn walk() -> [Vec<f64>; 4] {
+    let mut state = 1_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f64 / f64::from(1 << 24)
+    };
+    let mut columns = [const { Vec::new() }; 4];
+    let mut price = 150.0;
+    for _ in 0..BARS {
+        price += ((next() - 0.5) * 20.0).round() * 0.01;
+        columns[0].push(price + (next() * 5.0).round() * 0.01);
+        columns[1].push(price - (next() * 5.0).round() * 0.01);
+        columns[2].push(price);
+        columns[3].push((next() * 1000.0).round());
+    }
+    columns
+}
+
+fn main() {
+    let [high, low, close, volume] = walk();
+    let columns = Columns {
+        high: &high,
+        low: &low,
+        close: &close,
+        volume: &volume,
+    };
+    let plan = Plan::standard();
+    let mut out = vec![0.0; STANDARD.len() * BARS];
+    let mut rows = vec![];
+
+    let mut state = State::new(&plan);
+    let mut row = [0.0; STANDARD.len()];
+    let streaming = best(BARS, || {
+        for at in 0..BARS {
+            let bar = Bar {
+                open: close[at],
+                high: high[at],
+                low: low[at],
+                close: close[at],
+                volume: volume[at],
+            };
+            state.update(&plan, &bar, &mut row);
+            black_box(&row);
+        }
+    });
+    rows.push(("streaming", streaming));
+    for (name, path) in [("batch_plain", Path::Plain), ("batch_avx2", Path::Avx2)] {
+        if path.is_possible() {
+            let time = best(BARS, || {
+                compute_on(path, &plan, &columns, &mut out).expect("the walk is sound");
+                black_box(&out);
+            });
+            rows.push((name, time));
+        }
+    }
+    let mut market = Market::new(MicroSettings::default()).expect("the defaults are sound");
+    let mut at = 0;
+    let micro = best(2 * BARS, || {
+        for n in 0..BARS {
+            at += 1_000_000_000;
+            let quote = Quote {
+                bid: low[n],
+                bid_size: 3.0,
+                ask: high[n],
+                ask_size: volume[n],
+            };
+            black_box(market.quote(quote, at));
+            black_box(market.trade(Trade {
+                price: close[n],
+                size: volume[n],
+                timestamp: at,
+            }));
+        }
+    });
+    rows.push(("microstructure", micro));
+    if std::env::args().any(|argument| argument == "--each") {
+        for name in STANDARD {
+            let plan = Plan::new(&[name]).expect("it is of the full set");
+            let time = best(BARS, || {
+                let out = &mut out[..BARS];
+                compute_on(Path::best(), &plan, &columns, out).expect("the walk is sound");
+                black_box(&out);
+            });
+            rows.push((name, time));
+        }
+    }
+    let fields: Vec<String> = rows
+        .iter()
+        .map(|(name, time)| format!("\"{name}\": {time:.2}"))
+        .collect();
+    println!("{{{}}}", fields.join(", "));
+}
