@@ -31,7 +31,8 @@ from console.engine.orders import (
     in_words,
     order_from_payload,
 )
-from console.engine.state import AccountView, OrderState, OrderView, PositionView, Side
+from console.engine.positions import after_fill, bare_position
+from console.engine.state import AccountView, OrderState, OrderView, PositionView
 
 FINAL_KEPT = 500
 """Ended orders held in memory; older ones are read back from the journal when something asks."""
@@ -170,7 +171,7 @@ class Books:
         held = self.journal.latest("positions")
         if held is not None:
             for symbol, qty in msgspec.json.decode(held.body)["held"].items():
-                self.positions[symbol] = _bare_position(symbol, Decimal(qty))
+                self.positions[symbol] = bare_position(symbol, Decimal(qty))
         return still_open
 
     def _take_in(self, row: JournalRow) -> OrderView | None:
@@ -431,20 +432,10 @@ class Books:
 
     def _count(self, before: OrderView, after: OrderView, gained: Decimal) -> None:
         """A fill moves the position at once; prices and profit follow from the broker."""
-        price = _price_of_gain(before, after, gained)
-        signed = gained if after.side is Side.BUY else -gained
-        held = self.positions.get(after.symbol) or _bare_position(after.symbol, Decimal(0))
-        qty = held.qty + signed
-        grows = held.qty == 0 or (held.qty > 0) == (signed > 0)
-        crossed = held.qty != 0 and qty != 0 and (held.qty > 0) != (qty > 0)
-        entry = held.avg_entry_price
-        if grows:
-            entry = (abs(held.qty) * entry + gained * price) / abs(qty)
-        elif crossed:
-            entry = price
+        held = self.positions.get(after.symbol) or bare_position(after.symbol, Decimal(0))
         self.fills += 1
         self.set_positions(
-            {**self.positions, after.symbol: priced(after.symbol, qty, entry, price, held.day_pl)}
+            {**self.positions, after.symbol: after_fill(held, before, after, gained)}
         )
 
     def set_positions(self, positions: Mapping[str, PositionView]) -> None:
@@ -474,38 +465,6 @@ class Books:
         """Signed; 0 when flat."""
         position = self.positions.get(symbol)
         return Decimal(0) if position is None else position.qty
-
-
-def priced(
-    symbol: str, qty: Decimal, entry: Decimal, price: Decimal, day_pl: Decimal = Decimal(0)
-) -> PositionView:
-    """A position marked at `price`."""
-    cost, value = qty * entry, qty * price
-    profit = value - cost
-    return PositionView(
-        symbol=symbol,
-        qty=qty,
-        side="short" if qty < 0 else "long",
-        avg_entry_price=entry,
-        current_price=price,
-        market_value=value,
-        cost_basis=cost,
-        unrealized_pl=profit,
-        unrealized_pl_pct=profit / abs(cost) * 100 if cost else Decimal(0),
-        day_pl=day_pl,
-    )
-
-
-def _bare_position(symbol: str, qty: Decimal) -> PositionView:
-    return priced(symbol, qty, Decimal(0), Decimal(0))
-
-
-def _price_of_gain(before: OrderView, after: OrderView, gained: Decimal) -> Decimal:
-    """What the newly filled part cost, from the averages before and after it."""
-    average = after.filled_avg_price or Decimal(0)
-    earlier = (before.filled_avg_price or Decimal(0)) * before.filled_qty
-    price = (average * after.filled_qty - earlier) / gained
-    return price if price > 0 else average
 
 
 def _in_plain_words(update: Mapping[str, Any]) -> str:

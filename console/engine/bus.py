@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from zmq.auth.asyncio import AsyncioAuthenticator
 
     from console.bridge.security import BusKeys
+    from console.config import Settings
 
 TOPIC = b"engine"
 UNDER_WAY = 512
@@ -269,3 +271,17 @@ def _busy(command_id: str) -> Ack:
             ),
         ),
     )  # fmt: skip
+
+
+def bus_keys(settings: Settings) -> BusKeys | None:
+    """The keys of a secured bus; None where it isn't. Raises `ExitError` (78) without them."""
+    security = settings.bus.security
+    if not security.enabled:
+        return None
+    from console.bridge.security import KeyFileError, load
+
+    folder = Path(security.keys_dir) if security.keys_dir else settings.state_dir / "keys"
+    try:
+        return load(folder)
+    except KeyFileError as error:
+        raise ExitError(str(error), CONFIG) from error

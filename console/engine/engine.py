@@ -21,10 +21,10 @@ from loguru import logger
 
 from console.broker.errors import BrokerAuthError, BrokerError
 from console.engine.books import Books
-from console.engine.bus import Bus, RiskWord
+from console.engine.bus import Bus, RiskWord, bus_keys
 from console.engine.clocks import SYSTEM_CLOCKS, Clocks, MarketClock, ReplayControl
 from console.engine.commands import Ack, AnyCommand
-from console.engine.crash import armed_point, crash_here
+from console.engine.crash import armed_point
 from console.engine.desk import Desk
 from console.engine.dispatch import Dispatch
 from console.engine.events import AccountChanged, Event, OrderFilled, Severity, Snapshot
@@ -34,13 +34,12 @@ from console.engine.feed import Feed
 from console.engine.flatten import KillSwitch, Step
 from console.engine.journal import Journal
 from console.engine.orders import moved
+from console.engine.picture import Picture
 from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciler, account_view
 from console.engine.risk import Gatekeeper, limits_json
 from console.engine.session import SessionWatch
 from console.engine.state import (
-    ConnectionState,
-    ConnectionView,
     EngineView,
     OrderState,
     OrderView,
@@ -48,13 +47,13 @@ from console.engine.state import (
     TradingState,
 )
 from console.engine.tradingstate import TradingStateLatch
+from console.engine.updates import UpdatesWatch
 from console.engine.upkeep import REFRESH_S, Upkeep
 from console.exits import CONFIG, ExitError
 
 if TYPE_CHECKING:
-    from console.bridge.security import BusKeys
     from console.broker.session import BrokerSession
-    from console.broker.streams import StreamState, TradeUpdates
+    from console.broker.streams import TradeUpdates
     from console.config import Settings
     from console.engine.events import Bars
     from signal_bridge import FeedReceiver
@@ -63,11 +62,6 @@ FIRST_CONTACT_S = 8.0
 """How long a start waits for the trade updates; once they fail it goes on without, not ready."""
 DRAIN_PART = 0.8
 """Of `engine.drain_timeout_s`, what orders under way may take; the rest is for closing things."""
-_STREAM_STATES = {
-    "connecting": ConnectionState.CONNECTING,
-    "connected": ConnectionState.CONNECTED,
-    "stale": ConnectionState.STALE,
-}
 
 
 class WrongAccount(ExitError):
@@ -107,7 +101,6 @@ class Engine:
         self._armed = armed_point()
         self._facts = Facts(clock)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._stream: TradeUpdates | None = None
         self._account_id: str | None = None
         self._stopping: asyncio.Task[None] | None = None
         self.ports: dict[str, int] = {}
@@ -146,13 +139,7 @@ class Engine:
         if ports.risk:
             self._bus.watch_risk(ports.risk)
         await self._session_watch.poll()
-        self._stream = self._make_updates(
-            self._on_update,
-            self._on_stream,
-            stale_after_s=self._settings.broker.updates_stale_s,
-            expecting=lambda: bool(self._books.held_open()),
-        )
-        streaming = self._spawn(self._run_stream(self._stream), "trade updates")
+        streaming = self._spawn(self._updates.run(), "trade updates")
         await self._books.until(
             lambda: self._facts.is_connected("updates", or_lost=True) or streaming.done(),
             FIRST_CONTACT_S,
@@ -204,7 +191,7 @@ class Engine:
             orders=self._orders_thread,
             reads=reads,
             may_send=self._may_send,
-            on_auth_error=self._auth_failed,
+            on_auth_error=self._keys_refused,
             on_doubt=self._in_doubt,
             armed=self._armed,
         )
@@ -243,6 +230,20 @@ class Engine:
             reconcile_s=settings.engine.reconcile_every_s,
             on_failure=self._session_watch.failed,
             after_comparison=self._resume_flatten,
+        )
+        self._updates = UpdatesWatch(
+            self._make_updates,
+            books,
+            self._readiness,
+            self._trading,
+            self._upkeep,
+            facts,
+            clocks,
+            stale_after_s=settings.broker.updates_stale_s,
+            armed=self._armed,
+        )
+        self._picture = Picture(
+            books, facts, self._readiness, self._trading, market, clocks, mode=self._mode
         )
         self._desk = Desk(
             books,
@@ -285,7 +286,7 @@ class Engine:
             on_risk=self._on_risk,
             bind=settings.bus.bind,
             high_water_mark=settings.bus.high_water_mark,
-            keys=_bus_keys(settings),
+            keys=bus_keys(settings),
         )
 
     def _take_up(self) -> None:
@@ -334,8 +335,7 @@ class Engine:
             return all(o.state is not OrderState.SENDING for o in self._books.held_open())
 
         await self._books.until(nothing_leaves, max(0.0, deadline - self._loop.time()))
-        if self._stream is not None:
-            self._stream.stop()
+        self._updates.stop()
         self._orders_thread.stop()
         self._reads_thread.stop()
         await self._kill_switch.stop()
@@ -426,49 +426,8 @@ class Engine:
             return f"trading was halted meanwhile: {self._trading.reason}"
         return None
 
-    def _on_update(self, update: dict[str, Any]) -> None:
-        self._books.updated(update)
-        if update.get("event") in ("fill", "partial_fill"):
-            crash_here("mid-fill", self._armed)
-        self._upkeep.refresh_soon()
-
-    def _on_stream(self, state: StreamState) -> None:
-        connection = _STREAM_STATES.get(state.status.value, ConnectionState.LOST)
-        was_connected = self._facts.is_connected("updates")
-        retry = state.retry_in_s
-        self._facts.connected(
-            ConnectionView(
-                name="updates",
-                state=connection,
-                since=state.since,
-                detail=state.detail,
-                retry_at=None if retry is None else self._clocks.monotonic() + retry,
-            )
-        )
-        again = connection is ConnectionState.CONNECTED and not was_connected
-        if again and self._readiness.started:
-            # Nothing is replayed: until the books are compared again they may lack a fill.
-            self._readiness.reconciled = False
-            self._upkeep.compare_soon()
-        self._readiness.update()
-        self._books.wake()
-
-    async def _run_stream(self, stream: TradeUpdates) -> None:
-        try:
-            await stream.run()
-        except BrokerError as error:
-            self._auth_failed(str(error))
-            self._books.wake()
-
-    def _auth_failed(self, reason: str) -> None:
-        """The keys don't hold: asking again only locks the door, so everything stops here."""
-        if self._readiness.auth_failure is None:
-            self._readiness.auth_failure = reason
-            self._facts.notice(Severity.ERROR, "broker", reason)
-            if self._readiness.started:
-                halting = self._trading.asked(TradingState.HALTED, reason, "broker")
-                self._spawn(halting, "halt without keys")
-        self._readiness.update()
+    def _keys_refused(self, reason: str) -> None:
+        self._updates.auth_failed(reason)
 
     def _in_doubt(self, order: OrderView) -> None:
         self._facts.notice(
@@ -552,56 +511,8 @@ class Engine:
 
     def view(self) -> EngineView:
         """Everything that the engine knows at this moment."""
-        return EngineView(
-            seq=self._facts.seq,
-            mode=self._mode,
-            ready=self._readiness.ready,
-            trading_state=self._trading.state,
-            trading_reason=self._trading.reason,
-            account=self._books.account,
-            positions=tuple(self._books.positions.values()),
-            orders=self._books.shown(),
-            session=self._market.view(),
-            connections=tuple(self._facts.connections.values()),
-            services=tuple(self._facts.services.values()),
-        )
+        return self._picture.view()
 
     def health(self) -> dict[str, Any]:
         """What a health check needs: readiness with its reason, states, counters, ages."""
-        stats = self._session.stats()
-        now = self._clocks.monotonic()
-        held = self._books.held_open()
-        return {
-            "ready": self._readiness.ready,
-            "reason": self._readiness.reason,
-            "trading_state": self._trading.state.value,
-            "connections": {
-                c.name: (c.state.value, now - c.since) for c in self._facts.connections.values()
-            },
-            "open_orders": len(held),
-            "in_doubt": sum(o.state is OrderState.UNKNOWN for o in held),
-            "positions": len(self._books.positions),
-            "events": self._facts.seq,
-            "journal_rows": self._journal.last_seq,
-            "journal_flushes": self._journal.flushes,
-            "journal_failure": self._readiness.journal_failure or "",
-            "broker_latency_ms": stats.latency_ms,
-            "broker_requests": stats.requests,
-            "broker_failures": stats.failures,
-            "bus_malformed": self._bus.malformed,
-            "bus_turned_away": self._bus.turned_away,
-        }
-
-
-def _bus_keys(settings: Settings) -> BusKeys | None:
-    """The keys of a secured bus; None where it isn't."""
-    security = settings.bus.security
-    if not security.enabled:
-        return None
-    from console.bridge.security import KeyFileError, load
-
-    folder = Path(security.keys_dir) if security.keys_dir else settings.state_dir / "keys"
-    try:
-        return load(folder)
-    except KeyFileError as error:
-        raise ExitError(str(error), CONFIG) from error
+        return self._picture.health(self._session.stats(), self._bus)

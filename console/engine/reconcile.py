@@ -16,10 +16,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from console.broker.errors import BrokerError, BrokerNotFound
-from console.engine.books import Books, priced
+from console.engine.books import Books
 from console.engine.clocks import parse_time
 from console.engine.execution import BrokerThread, Priority
 from console.engine.orders import decimal_of, in_words
+from console.engine.positions import priced
 from console.engine.state import AccountView, OrderState, OrderView, PositionView
 
 if TYPE_CHECKING:

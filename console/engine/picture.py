@@ -1,0 +1,81 @@
+"""Everything that the engine knows, put together for whoever asks: the view, and its health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from console.engine.books import Books
+from console.engine.bus import Bus
+from console.engine.clocks import Clocks, MarketClock
+from console.engine.facts import Facts
+from console.engine.readiness import Readiness
+from console.engine.state import EngineView, OrderState
+from console.engine.tradingstate import TradingStateLatch
+
+if TYPE_CHECKING:
+    from console.broker.session import SessionStats
+
+
+class Picture:
+    """See the module."""
+
+    def __init__(
+        self,
+        books: Books,
+        facts: Facts,
+        readiness: Readiness,
+        trading: TradingStateLatch,
+        market: MarketClock,
+        clocks: Clocks,
+        *,
+        mode: str,
+    ) -> None:
+        self._books = books
+        self._facts = facts
+        self._readiness = readiness
+        self._trading = trading
+        self._market = market
+        self._clocks = clocks
+        self._mode = mode
+
+    def view(self) -> EngineView:
+        """The state of this moment, after the event numbered `seq`."""
+        return EngineView(
+            seq=self._facts.seq,
+            mode=self._mode,
+            ready=self._readiness.ready,
+            trading_state=self._trading.state,
+            trading_reason=self._trading.reason,
+            account=self._books.account,
+            positions=tuple(self._books.positions.values()),
+            orders=self._books.shown(),
+            session=self._market.view(),
+            connections=tuple(self._facts.connections.values()),
+            services=tuple(self._facts.services.values()),
+        )
+
+    def health(self, line: SessionStats, bus: Bus) -> dict[str, Any]:
+        """Figures for health and metrics; `connections` is by name (state, seconds in it)."""
+        now = self._clocks.monotonic()
+        held = self._books.held_open()
+        journal = self._books.journal
+        return {
+            "ready": self._readiness.ready,
+            "reason": self._readiness.reason,
+            "trading_state": self._trading.state.value,
+            "connections": {
+                c.name: (c.state.value, now - c.since) for c in self._facts.connections.values()
+            },
+            "open_orders": len(held),
+            "in_doubt": sum(order.state is OrderState.UNKNOWN for order in held),
+            "positions": len(self._books.positions),
+            "events": self._facts.seq,
+            "journal_rows": journal.last_seq,
+            "journal_flushes": journal.flushes,
+            "journal_failure": self._readiness.journal_failure or "",
+            "broker_latency_ms": line.latency_ms,
+            "broker_requests": line.requests,
+            "broker_failures": line.failures,
+            "bus_malformed": bus.malformed,
+            "bus_turned_away": bus.turned_away,
+        }
