@@ -109,13 +109,21 @@ async def test_a_signal_reaches_the_owner_of_the_port() -> None:
     assert abs(message["ts"] - time.time_ns()) < LIMIT_S * 1e9
 
 
-async def test_signals_are_sent_though_their_publisher_ends_at_once() -> None:
-    async with ZMQSubscriber(ANYWHERE, bind=True) as engine:
+async def test_signals_are_sent_though_their_publisher_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reader comes while the publisher ends, with more waiting than TCP buffers hold."""
+    monkeypatch.setattr("console.bridge.zmq_bridge._LINGER_MS", int(LIMIT_S * 1e3))
+    count = 20_000
+    async with ZMQSubscriber(ANYWHERE, bind=True, high_water_mark=10) as engine:
         await engine.connect(["signal"])
-        async with ZMQPublisher(engine.endpoint, heartbeat_s=None) as strategy:
-            for _ in range(5_000):
-                await strategy.publish_signal(signal())
-        assert len(await take(engine, 5_000)) == 5_000
+        strategy = ZMQPublisher(engine.endpoint, heartbeat_s=None)
+        await strategy.__aenter__()
+        for _ in range(count):
+            await strategy.publish_signal(Signal("AAPL", "long", 0.8, 1, strategy="x" * 1_000))
+        ending = asyncio.create_task(strategy.close())
+        assert len(await take(engine, count)) == count
+        await ending
 
 
 async def test_nothing_is_sent_into_the_void() -> None:
