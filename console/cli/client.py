@@ -125,7 +125,7 @@ def status_text(view: EngineView, runtime: RuntimeInfo) -> str:
         account = view.account
         lines.append(
             f"equity {money(account.equity)}  day {money(account.day_pl)} "
-            f"({account.day_pl_pct:.2f}%)  cash {money(account.cash)}  "
+            f"({account.day_pl_pct:z.2f}%)  cash {money(account.cash)}  "
             f"buying power {money(account.buying_power)}"
         )
     lines.append(f"positions {len(view.positions) or 'none'}")
