@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import sys
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 from console.cli.finding import find_engine
@@ -19,6 +22,7 @@ from console.engine.commands import (
     Outcome,
     SubmitOrder,
 )
+from console.engine.events import AnyEvent, MarketFrame
 from console.engine.grammar import GrammarError, parse_line
 from console.engine.link import LinkError, RemoteLink
 from console.engine.runtime import RuntimeInfo
@@ -26,6 +30,8 @@ from console.engine.state import EngineView, OrderState, OrderView, RiskReport
 from console.exits import OK, REFUSED, UNAVAILABLE, UNKNOWN, USAGE
 
 POLL_S = 0.05
+QUOTES_S = 3.0
+_PEG = re.compile(r"\b(bid|mid|ask)\b")
 
 
 def _with_engine(
@@ -172,13 +178,62 @@ def run_line(
     """Send one line of the grammar; with `wait`, until its order is final or so long."""
     if not source.isprintable() or not 0 < len(source) <= 64:
         return fail(f"--source {source!r}: 1 to 64 printable characters are wanted", USAGE)
-    try:
-        command = parse_line(line, source=source)
-    except GrammarError as error:
-        return fail(f'"{line.strip()}": {error}', USAGE)
-    return _with_engine(
-        overrides, lambda link, _runtime: _carry_out(link, command, style, timeout_s, wait)
-    )
+
+    def parse(context: Quotes | None = None) -> AnyCommand | str:
+        try:
+            return parse_line(line, context, source=source)
+        except GrammarError as error:
+            return f'"{line.strip()}": {error}'
+
+    command = parse()
+    if isinstance(command, str) and not _PEG.search(line):
+        return fail(command, USAGE)
+
+    async def work(link: RemoteLink, runtime: RuntimeInfo) -> int:
+        # A price pegged to the quote needs one; nothing else does.
+        told = parse(await Quotes.now(runtime)) if isinstance(command, str) else command
+        if isinstance(told, str):
+            return fail(told, USAGE)
+        return await _carry_out(link, told, style, timeout_s, wait)
+
+    return _with_engine(overrides, work)
+
+
+class Quotes:
+    """The quotes of this moment, for prices such as `@ mid`. There are no rows to refer to."""
+
+    def __init__(self, quotes: dict[str, tuple[Decimal, Decimal]]) -> None:
+        self._quotes = quotes
+
+    @classmethod
+    async def now(cls, runtime: RuntimeInfo) -> Quotes:
+        """Listens to the market bus until each symbol was quoted, `QUOTES_S` at most."""
+        link = RemoteLink(runtime)
+        quotes: dict[str, tuple[Decimal, Decimal]] = {}
+        complete = asyncio.Event()
+
+        def take(event: AnyEvent | MarketFrame) -> None:
+            if not isinstance(event, MarketFrame):
+                return
+            feed = event.feed
+            for symbol, bid, ask in zip(feed.symbols, feed.bid, feed.ask, strict=True):
+                if bid > 0 and ask > 0:
+                    quotes[symbol] = Decimal(repr(float(bid))), Decimal(repr(float(ask)))
+            if len(quotes) == len(feed.symbols):
+                complete.set()
+
+        stop = link.listen(take)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(complete.wait(), QUOTES_S)
+        stop()
+        await link.close()
+        return cls(quotes)
+
+    def order_at(self, row: int) -> str | None:  # noqa: ARG002 the grammar's word for it
+        return None
+
+    def quote(self, symbol: str) -> tuple[Decimal, Decimal] | None:
+        return self._quotes.get(symbol)
 
 
 async def _carry_out(
