@@ -42,6 +42,7 @@ class Gatekeeper:
     def __init__(self, gate: RiskGate) -> None:
         self._gate = gate
         self._open: set[str] = set()
+        self._leaving: dict[str, tuple[OrderView, Decimal | None]] = {}
         self._quoted_at: dict[str, float] = {}
         self._quotes: dict[str, tuple[Decimal, Decimal]] = {}
 
@@ -56,6 +57,9 @@ class Gatekeeper:
 
     def order_changed(self, order: OrderView, price: Decimal | None) -> None:
         left = open_qty(order)
+        self._leaving.pop(order.client_order_id, None)
+        if order.state is OrderState.SENDING:
+            self._leaving[order.client_order_id] = (order, price)
         if left > 0 and order.state not in _WITHOUT_RESERVATION:
             self._open.add(order.client_order_id)
             self._gate.set_order(
@@ -75,6 +79,7 @@ class Gatekeeper:
         self._gate.set_position(symbol, qty, price)
 
     def account_changed(self, account: AccountView) -> None:
+        """The broker's figures. They can't know of an order that is only just leaving."""
         self._gate.set_account(
             account.equity,
             account.last_equity,
@@ -82,6 +87,9 @@ class Gatekeeper:
             account.buying_power,
             account.multiplier,
         )
+        for order, price in list(self._leaving.values()):
+            self._gate.remove_order(order.client_order_id)
+            self.order_changed(order, price)
 
     def quote(self, symbol: str, bid: float, ask: float, last: float, at: float) -> None:
         """A quote as the feed has it; `at` is a monotonic second, NaN is no value."""
