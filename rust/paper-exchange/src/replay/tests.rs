@@ -412,7 +412,14 @@ proptest! {
         let end = begin + 40_000 * SECOND;
         let mut whole = Vec::new();
         Replay::new(schedule.clone(), begin, 60.0).advance_to(end, &mut |tick| whole.push(tick));
-        prop_assert!(whole.is_sorted_by_key(Tick::at));
+        let rank = |tick: &Tick| match tick {
+            Tick::Open { .. } => 0,
+            Tick::Quote(_) => 1,
+            Tick::Trade(_) => 2,
+            Tick::Bar(_) => 3,
+            Tick::Close { .. } => 4,
+        };
+        prop_assert!(whole.is_sorted_by_key(|tick| (tick.at(), rank(tick))));
         let mut split = Vec::new();
         let mut replay = Replay::new(schedule, begin, 60.0);
         let mut cuts: Vec<i64> = cuts.into_iter().map(|cut| begin + cut * SECOND).collect();

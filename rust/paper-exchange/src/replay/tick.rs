@@ -96,8 +96,9 @@ pub struct Bar {
     pub trade_count: u32,
 }
 
-/// `at` is market time in nanoseconds since the epoch. Ticks come in the order of `at`; of those at one instant a
-/// quote comes before a trade, a trade before a bar, and `Close` after them all, `Open` before.
+/// `at` is market time in nanoseconds since the epoch. Ticks come in the order of `at`. At one
+/// instant `Open` comes first, then quotes, trades and bars, then `Close`; only where a symbol has
+/// several trades at one instant may a quote that the second one moved stand between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
     /// The regular session of `date` begins.
