@@ -22,8 +22,14 @@ from console.config.models import Risk, Settings
 if TYPE_CHECKING:
     from console.config.models import SymbolLimits
 
-LIVE_SECTIONS = ("risk", "log", "ui")
-"""What takes effect while running; the other sections wait for the next start."""
+_LIVE = ("risk.", "log.level")
+_AT_START = ("risk.max_daily_loss_pct", "risk.max_drawdown_pct")
+"""The risk-manager reads these when it starts."""
+
+
+def takes_effect(name: str) -> bool:
+    """Whether a change of this setting holds at once; the others wait for the next start."""
+    return name.startswith(_LIVE) and name not in _AT_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ def compare(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, .
     differing = sorted(
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
-    live = tuple(name for name in differing if name.split(".")[0] in LIVE_SECTIONS)
+    live = tuple(name for name in differing if takes_effect(name))
     return live, tuple(name for name in differing if name not in live)
 
 
@@ -119,8 +125,10 @@ def reload(old: Settings, overrides: Overrides) -> Reloaded | ReloadRefused | No
             "settings kept as they were: a running console loosens no limit "
             f"({'; '.join(loosened)}); restart it to take the new limits"
         )
-    live = {name: getattr(new, name) for name in LIVE_SECTIONS}
-    return Reloaded(old.model_copy(update=live), changed, waiting)
+    kept = {name: getattr(old.risk, name) for name in (n.removeprefix("risk.") for n in _AT_START)}
+    risk = new.risk.model_copy(update=kept)
+    log = old.log.model_copy(update={"level": new.log.level})
+    return Reloaded(old.model_copy(update={"risk": risk, "log": log}), changed, waiting)
 
 
 class ConfigWatcher:

@@ -115,13 +115,18 @@ def test_a_half_written_file_keeps_the_old(
 def test_what_cannot_change_while_running_waits(
     config: Path, overrides: Overrides, settings: Settings
 ) -> None:
-    config.write_text("[risk]\nmax_order_qty = 100\n[ports]\nhealth = 9999\n[log]\nlevel='debug'\n")
+    config.write_text(
+        "[risk]\nmax_order_qty = 100\nmax_drawdown_pct = 9\n[ports]\nhealth = 9999\n"
+        "[log]\nlevel = 'debug'\nformat = 'text'\n[ui]\ntheme = 'light'\n"
+    )
     result = reload(settings, overrides)
     assert isinstance(result, Reloaded)
     assert result.changed == ("log.level",)
-    assert result.waiting == ("ports.health",)
+    assert result.waiting == ("log.format", "ports.health", "risk.max_drawdown_pct", "ui.theme")
     assert result.settings.ports.health == 8080
+    assert result.settings.risk.max_drawdown_pct == 10
     assert result.settings.log.level == "debug"
+    assert result.settings.log.format == "auto"
 
 
 def half_written(config: Path) -> None:
