@@ -243,7 +243,7 @@ proptest! {
         };
         let whole = pages(usize::MAX);
         prop_assert!(whole["SPY"].len() > 2);
-        prop_assert_eq!(whole["SPY"].is_sorted_by_key(|row| row["t"].as_str().map(|text| utc(text))), !descending);
+        prop_assert_eq!(whole["SPY"].is_sorted_by_key(|row| row["t"].as_str().map(utc)), !descending);
         prop_assert_eq!(pages(limit), whole);
     }
 }
