@@ -203,7 +203,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """A number was missing: start anew from a snapshot."""
         try:
             ack = await self.request(c.GetState(), quiet=True)
-            if ack.state is not None:
+            if ack.state is not None and ack.state.seq >= self.store.seq:
                 self.mark(self.store.restore(ack.state))
         finally:
             self._asked_state = False
@@ -280,9 +280,15 @@ class ConsoleApp(App[int], inherit_bindings=False):
         """The engine took it."""
         from console.ui import words
 
-        self._say(Severity.INFO, f"done {command.id}", words.outcome(command, answer, self.store))
+        order = answer.order
+        topic = f"done {command.id}" if order is None else f"order {order.client_order_id}"
+        if order is None or order.client_order_id not in self._filled():
+            self._say(Severity.INFO, topic, words.outcome(command, answer, self.store))
         if isinstance(command, c.SubmitOrder | c.ReplaceOrder):
             self.trade.entry.leave()
+
+    def _filled(self) -> set[str]:
+        return {fill.client_order_id for fill in list(self.store.fills)[-10:]}
 
     def not_done(self, answer: c.Ack) -> None:
         """A command failed after its dialog was left."""
@@ -402,7 +408,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return f"buy 100 {self.symbol or 'IBM'} @ mid +2% -1%"
 
     def focus_pane(self) -> None:
-        self.trade.last_pane.focus()
+        self.trade.set_focus(self.trade.last_pane)
 
     # -- actions -----------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from console.engine.commands import Level, SubmitOrder
-from console.engine.grammar import format_command
 from console.engine.state import OrderType, Side, TimeInForce
 
 _T = TypeVar("_T")
@@ -103,6 +102,8 @@ class Draft:
     @classmethod
     def from_order(cls, order: SubmitOrder) -> Draft:
         """The ticket that stands for `order`."""
+        from console.engine.grammar import format_command
+
         size = format_command(order).removeprefix("preview ").split()[1]
         flags = ("ext",) * order.extended_hours + ("reduce",) * order.reduce_only
         trail = order.trail_percent

@@ -29,10 +29,12 @@ from console.engine.state import (
     SessionView,
     TradingState,
 )
+from console.ui import format as text
 
 if TYPE_CHECKING:
     from signal_bridge import FeedFrame
 
+_BAD_NEWS = (OrderState.REJECTED, OrderState.UNKNOWN, OrderState.EXPIRED)
 MAX_FILLS = 2000
 MAX_EQUITY_POINTS = 4000
 MAX_NOTICES = 200
@@ -122,6 +124,7 @@ class Store:
         self.frame: FeedFrame | None = None
         self.rows: dict[str, int] = {}
         """Symbol → its row in the frame."""
+        self._columns: dict[str, list[float]] = {}
         self._handlers: dict[type, Callable[[events.Event], Fact]] = {
             events.OrderChanged: self._order_changed,
             events.OrderFilled: self._order_filled,
@@ -157,8 +160,6 @@ class Store:
 
     def restore(self, view: EngineView) -> Fact:
         """Start anew from a snapshot."""
-        if self.phase is Phase.CONNECTED and view.seq < self.seq:
-            return Fact.NOTHING
         self.seq, self.gap = view.seq, False
         self.mode = view.mode
         self.ready = view.ready
@@ -193,15 +194,36 @@ class Store:
         if self.frame is None or self.frame.symbols != frame.symbols:
             self.rows = {symbol: i for i, symbol in enumerate(frame.symbols)}
         self.frame = frame
+        self._columns.clear()
         return Fact.MARKET
+
+    def column(self, name: str) -> list[float]:
+        """A column of the newest frame (an array's, or a feature's) as plain floats, by row."""
+        found = self._columns.get(name)
+        if found is None:
+            frame = self.frame
+            if frame is None:
+                return []
+            if name in frame.feature_names:
+                values = frame.features[:, frame.feature_names.index(name)]
+            else:
+                values = getattr(frame, name)
+            found = self._columns[name] = values.tolist()
+        return found
 
     def _order_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.OrderChanged)
         order = event.order
+        before = self.orders.get(order.client_order_id)
+        facts = Fact.ORDERS
+        if order.state in _BAD_NEWS and (before is None or before.state is not order.state):
+            words = f"{order.side.value} {order.symbol} {order.state.value}: {order.reason}"
+            severity = events.Severity.ERROR
+            facts |= self.notice(severity, f"order {order.client_order_id}", words.rstrip(": "))
         self.orders[order.client_order_id] = order
         if len(self.orders) > 2 * MAX_FINAL_ORDERS:
             self._forget_oldest()
-        return Fact.ORDERS
+        return facts
 
     def _forget_oldest(self) -> None:
         final = [o for o in self.orders.values() if o.state.is_final]
@@ -212,7 +234,13 @@ class Store:
     def _order_filled(self, event: events.Event) -> Fact:
         assert isinstance(event, events.OrderFilled)
         self.fills.append(event)
-        return Fact.FILLS
+        words = f"filled: {event.side.value} {text.quantity(event.qty)} {event.symbol}"
+        self.notice(
+            events.Severity.INFO,
+            f"order {event.client_order_id}",
+            f"{words} at {text.price(event.price)}",
+        )
+        return Fact.FILLS | Fact.NOTICES
 
     def _positions_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.PositionsChanged)
@@ -282,8 +310,7 @@ class Store:
         row = self.rows.get(symbol)
         if self.frame is None or row is None:
             return None
-        bid, ask = float(self.frame.bid[row]), float(self.frame.ask[row])
-        at = float(self.frame.quote_at[row])
+        bid, ask, at = (self.column(name)[row] for name in ("bid", "ask", "quote_at"))
         if not (isfinite(bid) and isfinite(ask) and isfinite(at)):
             return None
         return Quote(bid, ask, max(0.0, self.now() - at))
@@ -293,7 +320,7 @@ class Store:
         row = self.rows.get(symbol)
         if self.frame is None or row is None:
             return float("nan")
-        return float(self.frame.last[row])
+        return self.column("last")[row]
 
     def sorted_orders(self) -> list[OrderView]:
         """Those that may still do something first, then the newest."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 from console.engine import commands as c
-from console.engine.grammar import format_command
 from console.engine.state import OrderType, OrderView, RiskReport, TimeInForce
 from console.ui import format as text
 from console.ui.store import Store
@@ -50,6 +49,8 @@ def describe(command: c.AnyCommand, store: Store, report: RiskReport | None = No
             return "Halt trading, cancel all orders and close all positions"
         case c.SettleOrder():
             return f"Settle order {command.client_order_id} as {command.outcome}: your word counts"
+    from console.engine.grammar import format_command
+
     return format_command(command)
 
 

@@ -110,7 +110,7 @@ SCENES: dict[str, tuple[Before, str]] = {
     ),
     "ticket_refused": (pressing("down", "b", *"9999", until_text="max_order_qty"), "light"),
     "line_wrong": (pressing("colon", *"buy 100 IBM @@ 5"), "dark"),
-    "confirm": (pressing("down", "b", *"100", "enter", until_text="buying power after"), "dark"),
+    "confirm": (pressing("down", "b", *"100", "enter", until_text="bp after"), "dark"),
     "refused": (pressing("down", "b", *"9999", "enter", "enter", until_text="REFUSED"), "light"),
     "kill": (pressing("k", *"flat"), "dark"),
     "story": (pressing("enter", until_text="slippage"), "dark"),

@@ -63,7 +63,7 @@ class TradeScreen(ConsoleScreen):
         yield self.entry
 
     def on_mount(self) -> None:
-        self.feed.focus()
+        self.set_focus(self.feed)
 
     def show(self, facts: Fact) -> None:
         super().show(facts)
@@ -102,7 +102,7 @@ class TradeScreen(ConsoleScreen):
         pane = panes[(at + by) % len(panes)]
         if self.has_class("-zoomed"):
             self._zoom(pane)
-        pane.focus()
+        self.set_focus(pane)
 
     def act_view_zoom(self) -> None:
         """The focused pane on the whole screen, and back."""

@@ -8,12 +8,12 @@ from textual import events
 from textual.binding import Binding
 from textual.strip import Strip
 
-from console.engine.commands import SubmitOrder
-from console.engine.grammar import GrammarError, parse_line
 from console.ui.actions import Context, bindings
+from console.ui.store import Fact
 from console.ui.widgets.painted import Painted, Span, spread
 
 if TYPE_CHECKING:
+    from console.engine.grammar import GrammarError
     from console.ui.widgets.entry import OrderEntry
 
 MAX_HISTORY = 200
@@ -22,6 +22,7 @@ MAX_LENGTH = 200
 
 class CommandLine(Painted, can_focus=True):
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.LINE)  # type: ignore[assignment]
+    SHOWS: ClassVar[Fact] = Fact.CHOICE
     DEFAULT_CSS = """
     CommandLine { height: 1; }
     CommandLine:focus { background: $input; }
@@ -41,7 +42,7 @@ class CommandLine(Painted, can_focus=True):
         """Take the focus with `value`, the cursor behind it."""
         self.value, self.cursor, self.finding = value, len(value), finding
         self._at, self._draft = len(self.history), value
-        self.focus()
+        self.screen.set_focus(self)
         self.refresh()
 
     def clear(self) -> None:
@@ -140,11 +141,7 @@ class CommandLine(Painted, can_focus=True):
 
     def act_line_ticket(self) -> None:
         """On in the ticket, if the line is an order."""
-        try:
-            command = parse_line(self.value, self.app)
-        except GrammarError:
-            command = None
-        if isinstance(command, SubmitOrder):
+        if self.entry.order is not None:
             self.entry.to_ticket()
 
     # -- lines -------------------------------------------------------------------------------

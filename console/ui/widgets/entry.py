@@ -14,7 +14,6 @@ from textual.strip import Strip
 
 from console.engine import events as facts_of
 from console.engine.commands import Ack, AnyCommand, SubmitOrder
-from console.engine.grammar import GrammarError, parse_line
 from console.engine.state import RiskReport, Side
 from console.ui import format as text
 from console.ui.draft import Draft, shares_at_risk
@@ -27,8 +26,12 @@ from console.ui.words import figures
 if TYPE_CHECKING:
     from textual.timer import Timer
 
+    from console.engine.grammar import GrammarError
+
 PREVIEW_AFTER_S = 0.12
 """So long after the last key the risk check is asked."""
+NEXT_AFTER_S = 0.01
+"""Before the next one when the draft moved on while one was under way."""
 PREVIEW_EVERY_S = 1.0
 """And so often again while the ticket stands open, for the market moves."""
 NOTICE_S = 12.0
@@ -142,6 +145,8 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         self._redraw()
 
     def _understand(self, line: str) -> None:
+        from console.engine.grammar import GrammarError, parse_line
+
         self.order, self.error = None, None
         try:
             command = parse_line(line, self.app) if line.strip() else None
@@ -186,6 +191,8 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         self._redraw()
 
     def _entry_and_stop(self) -> tuple[Decimal, Decimal] | None:
+        from console.engine.grammar import GrammarError, parse_line
+
         draft = replace(self.draft, size=self.draft.size or "1")
         try:
             order = parse_line(draft.line(), self.app)
@@ -209,7 +216,8 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         if not again:
             self.report = None
         self._stop_timer()
-        self._timer = self.set_timer(0 if again else PREVIEW_AFTER_S, self._start_check)
+        delay = NEXT_AFTER_S if again else PREVIEW_AFTER_S
+        self._timer = self.set_timer(delay, self._start_check)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -243,6 +251,8 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
 
     def submit(self, line: str) -> None:
         """The line as a command: on to the confirmation, or say where it is none."""
+        from console.engine.grammar import GrammarError, parse_line
+
         try:
             command = parse_line(line, self.app)
         except GrammarError as error:

@@ -23,6 +23,7 @@ _SHORT = (
     "log_return",
     "roc",
 )
+_MOVING = ("last_at", "quote_at", "last", "bid", "ask", "day_volume", "previous_close")
 _TITLES = {"realized_vol_20": "RVOLbp", "rsi_14": "RSI", "log_return": "RETbp"}
 
 
@@ -75,6 +76,13 @@ class Feed(Grid):
             Column("age", "AGE", 5),
         )  # fmt: skip
 
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """The chosen features that the frame has; others show a dash."""
+        frame = self.store.frame
+        names = frame.feature_names if frame is not None else ()
+        return tuple(name for name in self.features if name in names)
+
     def keys(self) -> list[str]:
         frame = self.store.frame
         return list(frame.symbols) if frame is not None else []
@@ -92,7 +100,7 @@ class Feed(Grid):
         if frame is None:
             return ""
         now = self.store.now()
-        live = sum(1 for at in frame.quote_at.tolist() if now - at <= self.stale_after_s)
+        live = sum(1 for at in self.store.column("quote_at") if now - at <= self.stale_after_s)
         return f"{live}/{len(frame.symbols)}"
 
     def sort_value(self, key: str, column: str) -> float | str:
@@ -102,8 +110,6 @@ class Feed(Grid):
             return nan
         if column == "symbol":
             return key
-        if column in frame.feature_names:
-            return float(frame.features[row, frame.feature_names.index(column)])
         if column == "change":
             return self._change(row)
         if column == "spread":
@@ -112,37 +118,34 @@ class Feed(Grid):
         if column == "age":
             return self._age(row)
         if column == "volume":
-            return float(frame.day_volume[row])
-        return float(getattr(frame, column)[row])
+            return self.store.column("day_volume")[row]
+        return self.store.column(column)[row]
 
     def _age(self, row: int) -> float:
-        frame = self.store.frame
-        assert frame is not None
         newest = max(
-            (at for at in (float(frame.quote_at[row]), float(frame.last_at[row])) if isfinite(at)),
+            (
+                at
+                for at in (self.store.column("quote_at")[row], self.store.column("last_at")[row])
+                if isfinite(at)
+            ),
             default=nan,
         )
         return max(0.0, self.store.now() - newest) if isfinite(newest) else nan
 
     def _change(self, row: int) -> float:
-        frame = self.store.frame
-        assert frame is not None
-        before, last = float(frame.previous_close[row]), float(frame.last[row])
+        before, last = self.store.column("previous_close")[row], self.store.column("last")[row]
         if not before > 0:
-            before = float(frame.day_open[row])
+            before = self.store.column("day_open")[row]
         return (last / before - 1) * 100 if before > 0 else nan
 
     def row(self, key: str, columns: Sequence[Column]) -> Sequence[Span]:
-        frame = self.store.frame
         row = self.store.rows[key]
-        assert frame is not None
         age = self._age(row)
         stale = not age <= self.stale_after_s
         # A row is put together anew only if its numbers or the reading of its age changed.
-        stamp = (
-            float(frame.last_at[row]), float(frame.quote_at[row]), float(frame.last[row]),
-            text.age(age), stale, self.store.is_open, len(columns), self.size.width,
-        )  # fmt: skip
+        moved = tuple(self.store.column(name)[row] for name in (*_MOVING, *self._known))
+        looks = (text.age(age), stale, self.store.is_open, len(columns), self.size.width)
+        stamp = (moved, looks)
         cached = self._cached.get(key)
         if cached is not None and cached[0] == stamp:
             return cached[1]
@@ -158,7 +161,7 @@ class Feed(Grid):
             case "symbol":
                 return key, "bold"
             case "last":
-                return text.price(float(frame.last[row])), plain or "bold"
+                return text.price(self.store.column("last")[row]), plain or "bold"
             case "change":
                 value = self._change(row)
                 colour = ("muted", "up", "down")[
@@ -166,20 +169,19 @@ class Feed(Grid):
                 ]
                 return text.change(value), plain or colour
             case "bid" | "ask":
-                return text.price(float(getattr(frame, column.key)[row])), plain
+                return text.price(self.store.column(column.key)[row]), plain
             case "spread":
                 quote = self.store.quote(key)
                 return text.basis_points(quote.spread_bp if quote else None), plain or "muted"
             case "volume":
-                return text.compact(float(frame.day_volume[row])), "muted"
+                return text.compact(self.store.column("day_volume")[row]), "muted"
             case "spark":
                 width = next((p.width for p in self._place() if p.column.key == "spark"), 8)
                 return text.spark(frame.sparks[row].tolist(), min(width, 32)), plain or "muted"
             case "age":
                 return self._age_cell(age, stale)
         if column.key in frame.feature_names:
-            value = float(frame.features[row, frame.feature_names.index(column.key)])
-            return text.feature(value, column.key), plain
+            return text.feature(self.store.column(column.key)[row], column.key), plain
         return text.NOTHING, "muted"
 
     def _age_cell(self, age: float, stale: bool) -> Span:

@@ -91,7 +91,7 @@ class Orders(Grid):
         return keys[row - 1] if 0 < row <= len(keys) else None
 
     def empty_text(self) -> str:
-        return "no orders: b buys, s sells, : takes a command"
+        return "no orders: b buys, s sells"
 
     def status(self) -> str:
         waiting = len(self.store.open_orders())

@@ -22,6 +22,29 @@ Span = tuple[str, str]
 """A text and the names of its inks, such as `("▲0.62", "up")` or `("IBM", "accent bold")`."""
 
 
+INKS: dict[str, tuple[str, str, str]] = {
+    "muted": ("muted", "", ""),
+    "accent": ("accent", "", ""),
+    "up": ("up", "", ""),
+    "down": ("down", "", ""),
+    "warning": ("warning", "", ""),
+    "error": ("error", "", "bold"),
+    "stale": ("stale", "", ""),
+    "rule": ("rule", "", ""),
+    "volume": ("volume", "", ""),
+    "bold": ("", "", "bold"),
+    "under": ("", "", "underline"),
+    "title": ("", "panel", ""),
+    "selected": ("", "selection", ""),
+    "input": ("", "input", ""),
+    "mark": ("background", "accent", ""),
+    "demo": ("badge-text", "demo", "bold"),
+    "paper": ("badge-text", "paper", "bold"),
+    "alarm": ("background", "error", "bold"),
+}
+"""Ink → the theme's roles for the text and for the ground, and attributes. (As component classes
+of each widget they would be 700 more nodes to style: 80 ms before the first paint.)"""
+
 TITLE = "title bold"
 """The inks of a title: a line that begins with them has the title's ground to its end."""
 
@@ -48,35 +71,7 @@ class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
     SHOWS: ClassVar[Fact] = Fact.NOTHING
     """The facts after which `show` is called."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"ink--{name}"
-        for name in (
-            "muted", "accent", "up", "down", "warning", "error", "stale", "rule", "volume", "bold",
-            "title", "heading", "selected", "input", "demo", "paper", "alarm", "mark", "under",
-        )
-    }  # fmt: skip
-    DEFAULT_CSS = """
-    Painted { background: $background; color: $foreground; }
-    Painted > .ink--muted { color: $muted; }
-    Painted > .ink--accent { color: $accent; }
-    Painted > .ink--up { color: $up; }
-    Painted > .ink--down { color: $down; }
-    Painted > .ink--warning { color: $warning; }
-    Painted > .ink--error { color: $error; text-style: bold; }
-    Painted > .ink--stale { color: $stale; }
-    Painted > .ink--rule { color: $rule; }
-    Painted > .ink--volume { color: $volume; }
-    Painted > .ink--bold { text-style: bold; }
-    Painted > .ink--under { text-style: underline; }
-    Painted > .ink--title { background: $panel; }
-    Painted > .ink--heading { background: $panel; color: $muted; }
-    Painted > .ink--selected { background: $selection; }
-    Painted > .ink--input { background: $input; }
-    Painted > .ink--mark { background: $accent; color: $badge-text; }
-    Painted > .ink--demo { background: $demo; color: $badge-text; text-style: bold; }
-    Painted > .ink--paper { background: $paper; color: $badge-text; text-style: bold; }
-    Painted > .ink--alarm { background: $error; color: $background; text-style: bold; }
-    """
+    DEFAULT_CSS = "Painted { background: $background; color: $foreground; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
@@ -95,8 +90,15 @@ class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
         found = self._inks.get((names, ground))
         if found is None:
             found = self.rich_style
+            variables = self.app.theme_variables
             for name in (*ground.split(), *names.split()):
-                found += self.get_component_rich_style(f"ink--{name}", partial=True)
+                text_role, ground_role, attributes = INKS[name]
+                found += Style(
+                    color=variables[text_role] if text_role else None,
+                    bgcolor=variables[ground_role] if ground_role else None,
+                    bold="bold" in attributes or None,
+                    underline="underline" in attributes or None,
+                )
             self._inks[names, ground] = found
         return found
 

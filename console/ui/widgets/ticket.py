@@ -13,6 +13,7 @@ from console.engine.state import OrderType, Side
 from console.ui import format as text
 from console.ui.actions import Context, bindings
 from console.ui.draft import PEGS, Draft
+from console.ui.store import Fact
 from console.ui.widgets.painted import Painted, Span, sign_ink, spread
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _TYPE_KEYS = {
 
 class Ticket(Painted, can_focus=True):
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.TICKET)  # type: ignore[assignment]
+    SHOWS: ClassVar[Fact] = Fact.MARKET | Fact.CLOCK | Fact.POSITIONS | Fact.CHOICE
     DEFAULT_CSS = """
     Ticket { height: 1; background: $panel; }
     """
@@ -49,6 +51,7 @@ class Ticket(Painted, can_focus=True):
         super().__init__(id="ticket")
         self.entry = entry
         self.field = "symbol"
+        self._drawn: list[Span] = []
         self._fresh = True
         """The field was just entered: the first character typed replaces what stands there."""
 
@@ -63,7 +66,7 @@ class Ticket(Painted, can_focus=True):
     def begin(self, *, keep: bool = False) -> None:
         """Take the focus; on a new draft at the symbol."""
         self._enter("size" if keep and self.draft.symbol else "symbol")
-        self.focus()
+        self.screen.set_focus(self)
         if not keep:
             self.entry.ticket_changed(self.draft)
 
@@ -191,11 +194,20 @@ class Ticket(Painted, can_focus=True):
 
     # -- lines -------------------------------------------------------------------------------
 
+    def show(self, facts: Fact) -> None:
+        spans = self._spans(self.size.width)
+        if spans != self._drawn:
+            self.refresh()
+
     def render_line(self, y: int) -> Strip:
         width = self.size.width
+        self._drawn = self._spans(width)
+        return self.strip(self._drawn, width, "title")
+
+    def _spans(self, width: int) -> list[Span]:
         entry = self.entry
         if not entry.active or (entry.line.has_focus and entry.order is None):
-            return self.strip(self._instrument(width), width, "title")
+            return self._instrument(width)
         draft = self.draft
         buying = draft.side is Side.BUY
         spans: list[Span] = [
@@ -204,7 +216,7 @@ class Ticket(Painted, can_focus=True):
         for field in draft.fields:
             spans += self._field(field)
         price = self.app.quote_words(draft.symbol)
-        return self.strip(spread(spans, [(price + " ", "muted")], width), width, "title")
+        return spread(spans, [(price + " ", "muted")], width)
 
     def _instrument(self, width: int) -> list[Span]:
         """Of the chosen symbol, while no order is being written: quote and holding."""
