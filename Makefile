@@ -120,7 +120,9 @@ $(VENV)/.conformance: requirements/conformance.txt | $(BIN)/python
 	@$(VENV)/conformance/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# One build at a time: two would pull the module from under each other.
 $(NATIVE): $(RUST_SOURCES) pyproject.toml | $(VENV)/.run toolchain
 	$(SAY) "The Rust half (a first build takes some minutes)"
-	@env -u CONDA_PREFIX PIP_QUIET=1 PIP_NO_DEPS=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	@env -u CONDA_PREFIX PIP_QUIET=1 PIP_NO_DEPS=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(abspath $(VENV)) \
+		flock $(VENV) $(BIN)/maturin develop --release --locked --quiet
 	@touch $@

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 FRAME_S = 1 / 30
 """Between two frames of the screen, at least."""
+MAX_FRAME_S = 0.5
+"""However much they cost, at least two frames a second."""
+SHARE = 0.25
+"""Of the thread's time that frames may take."""
 TICK_S = 0.5
 """How often ages and the clock are looked at."""
 THEME_WATCH_S = 1.0
@@ -176,12 +180,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self.mark(Fact.CLOCK)
 
     async def _frames(self) -> None:
-        """Show what changed, at once, but never more than thirty times a second."""
+        """Show what changed, at once, but never more than thirty times a second.
+
+        Where frames cost more than a quarter of this thread's time they come less often, so that
+        a key never waits behind them.
+        """
+        spent = time.thread_time()
         while True:
             await self._wake.wait()
             self._wake.clear()
             self.draw()
-            await asyncio.sleep(FRAME_S)
+            before, spent = spent, time.thread_time()
+            await asyncio.sleep(min(MAX_FRAME_S, max(FRAME_S, (spent - before) / SHARE)))
 
     def draw(self) -> None:
         """One frame."""
