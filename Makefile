@@ -18,6 +18,7 @@ BIN := $(VENV)/bin
 NATIVE := signal_bridge/_native.abi3.so
 RUST_SOURCES := $(shell find rust -name target -prune -o \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \) -print 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+LOCKED := $(if $(shell command -v flock),flock $(VENV))
 SAY := @printf '\033[2m·· %s\033[0m\n'
 
 .PHONY: run test test-python test-rust check bench build fmt clean picture soak lock
@@ -124,5 +125,5 @@ $(VENV)/.conformance: requirements/conformance.txt | $(BIN)/python
 $(NATIVE): $(RUST_SOURCES) pyproject.toml | $(VENV)/.run toolchain
 	$(SAY) "The Rust half (a first build takes some minutes)"
 	@env -u CONDA_PREFIX PIP_QUIET=1 PIP_NO_DEPS=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(abspath $(VENV)) \
-		flock $(VENV) $(BIN)/maturin develop --release --locked --quiet
+		$(LOCKED) $(BIN)/maturin develop --release --locked --quiet
 	@touch $@
