@@ -5,6 +5,7 @@
 //! the same bits.
 
 use crate::batch::Columns;
+use crate::chains::{self, EmaChain, FadeChain};
 use crate::formulas as f;
 use crate::indicators::Previous;
 use crate::node::{Chain, Input, Kind, Node};
@@ -17,11 +18,6 @@ const BLOCK: usize = 512;
 
 /// Numbers of a node before they are read into columns.
 type Parts = [Vec<f64>; 3];
-
-/// Factor, state and output of an exponential average of the close.
-type EmaChain<'a> = (f64, &'a mut f64, &'a mut [f64]);
-/// What is kept and taken, the series, state and output of a fading sum.
-type FadeChain<'a> = (f64, f64, &'a [f64], &'a mut f64, &'a mut [f64]);
 
 /// A plan with room to work in; made once a call.
 pub(crate) struct Blocks<'p> {
@@ -260,14 +256,14 @@ impl<'p> Blocks<'p> {
             up,
             down,
             signed_volume,
-            chains,
+            chains: buffers,
             ..
         } = &mut self.room;
         let start = stretch.start;
         let close = &stretch.close[start..];
         let mut emas: Vec<EmaChain<'_>> = Vec::new();
         let mut fades: Vec<FadeChain<'_>> = Vec::new();
-        let mut buffers = chains.iter_mut();
+        let mut buffers = buffers.iter_mut();
         for node in &mut self.nodes {
             for chain in node.chains_mut().into_iter().flatten() {
                 let Some(out) = buffers.next() else { continue };
@@ -293,27 +289,8 @@ impl<'p> Blocks<'p> {
                 }
             }
         }
-        let mut emas = emas.into_iter();
-        loop {
-            match emas.len() {
-                0 => break,
-                1 => ema_group::<1>(&mut emas, close),
-                2 => ema_group::<2>(&mut emas, close),
-                3 => ema_group::<3>(&mut emas, close),
-                _ => ema_group::<4>(&mut emas, close),
-            }
-        }
-        let mut fades = fades.into_iter();
-        loop {
-            match fades.len() {
-                0 => break,
-                1 => fade_group::<1>(&mut fades),
-                2 => fade_group::<2>(&mut fades),
-                3 => fade_group::<3>(&mut fades),
-                4..8 => fade_group::<4>(&mut fades),
-                _ => fade_group::<8>(&mut fades),
-            }
-        }
+        chains::emas(emas, close);
+        chains::fades(fades);
     }
 
     /// The numbers of one node for the block, into `room.parts`.
@@ -537,44 +514,4 @@ fn read(reading: &Reading, parts: &Parts, out: &mut [f64]) {
             });
         }
     }
-}
-
-#[inline(always)]
-fn ema_group<'a, const M: usize>(chains: &mut impl Iterator<Item = EmaChain<'a>>, series: &[f64]) {
-    let group: [_; M] = std::array::from_fn(|_| chains.next().expect("as many as were counted"));
-    let mut values = std::array::from_fn(|m| *group[m].1);
-    let k = std::array::from_fn(|m| group[m].0);
-    let (states, outs) = split(group.map(|(_, state, out)| (state, out)));
-    passes::emas(&mut values, k, series, outs);
-    for (state, value) in states.into_iter().zip(values) {
-        *state = value;
-    }
-}
-
-#[inline(always)]
-fn fade_group<'a, const M: usize>(chains: &mut impl Iterator<Item = FadeChain<'a>>) {
-    let group: [_; M] = std::array::from_fn(|_| chains.next().expect("as many as were counted"));
-    let mut values = std::array::from_fn(|m| *group[m].3);
-    let keep = std::array::from_fn(|m| group[m].0);
-    let take = std::array::from_fn(|m| group[m].1);
-    let series = std::array::from_fn(|m| group[m].2);
-    let (states, outs) = split(group.map(|(_, _, _, state, out)| (state, out)));
-    passes::fades(&mut values, keep, take, series, outs);
-    for (state, value) in states.into_iter().zip(values) {
-        *state = value;
-    }
-}
-
-fn split<A, B, const M: usize>(pairs: [(A, B); M]) -> ([A; M], [B; M]) {
-    let mut seconds: [Option<B>; M] = std::array::from_fn(|_| None);
-    let mut at = 0;
-    let firsts = pairs.map(|(first, second)| {
-        seconds[at] = Some(second);
-        at += 1;
-        first
-    });
-    (
-        firsts,
-        seconds.map(|second| second.expect("every pair had one")),
-    )
 }

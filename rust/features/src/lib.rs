@@ -2,6 +2,7 @@
 
 mod batch;
 mod blocks;
+mod chains;
 mod codec;
 pub mod formulas;
 mod indicators;
@@ -13,6 +14,7 @@ mod passes;
 mod standard;
 mod stream;
 mod window;
+mod windowed;
 
 pub use batch::{BatchError, Columns, Path, compute, compute_on};
 pub use many::{Layout, compute_many};

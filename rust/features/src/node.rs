@@ -2,11 +2,10 @@
 
 use crate::codec::{Codec, Saved};
 use crate::formulas as f;
-use crate::indicators::{
-    Adx, Cci, Ema, Extremes, Macd, Mfi, Moments, Obv, Roc, Rsi, Step, Stochastic, Vwap, Wilder,
-};
+use crate::indicators::{Adx, Ema, Macd, Obv, Rsi, Step, Wilder};
 use crate::names::{BAND_FACTOR, Feature, Line};
 use crate::window::Any;
+use crate::windowed::{Cci, Extremes, Mfi, Moments, Roc, Stochastic, Vwap};
 
 /// An indicator with its windows: what more than one feature may read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! SIMD. Everything is inlined into the caller, so that it is compiled for the caller's CPU.
 
 use crate::formulas as f;
-use crate::indicators::{window_channel, window_moments};
 use crate::window::{Fold, Window};
+use crate::windowed::{window_channel, window_moments};
 
 #[inline(always)]
 pub(crate) fn map2(out: &mut [f64], a: &[f64], b: &[f64], op: impl Fn(f64, f64) -> f64) {

@@ -3,11 +3,10 @@
 
 use crate::codec::{Codec, Saved};
 use crate::formulas as f;
-use crate::indicators::{
-    Adx, Cci, Ema, Extremes, Macd, Mfi, Moments, Obv, Previous, Roc, Rsi, Stochastic, Vwap, Wilder,
-};
+use crate::indicators::{Adx, Ema, Macd, Obv, Previous, Rsi, Wilder};
 use crate::names::{BAND_FACTOR, STANDARD};
 use crate::window::Fixed;
+use crate::windowed::{Cci, Extremes, Mfi, Moments, Roc, Stochastic, Vwap};
 
 /// Numbers a bar.
 pub(crate) const WIDTH: usize = STANDARD.len();
