@@ -2,7 +2,7 @@
 
 alpaca-py repeats a POST by itself, waits without limit, trusts proxy variables and reads prices as
 floats; `console.broker.transport` takes all of that away. What is left of it here are its clients,
-their headers and their URLs. Imported lazily: with pandas in tow it costs most of a second.
+their headers and their URLs. Imported lazily: it costs some tenths of a second.
 """
 
 from __future__ import annotations

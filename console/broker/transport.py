@@ -1,8 +1,7 @@
 """alpaca-py's clients, made safe: limits on every wait, nothing sent twice, paper and loopback
 only.
 
-Importing this module imports alpaca-py, and pandas with it: most of a second. Leave it to a broker
-thread.
+Importing this module imports alpaca-py: some tenths of a second. Leave it to a broker thread.
 """
 
 from __future__ import annotations
@@ -13,16 +12,19 @@ from typing import Any
 
 import requests
 import urllib3
-from alpaca.common.exceptions import APIError
-from alpaca.common.rest import RESTClient
-from alpaca.data.historical.stock import StockHistoricalDataClient
-from alpaca.trading.client import TradingClient
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from console.broker import answers
 from console.broker.endpoint import Endpoint, HostRefused, allowed_host
 from console.broker.errors import BrokerError, BrokerUnavailable
+from console.broker.lazy_pandas import pandas_on_demand
+
+with pandas_on_demand():
+    from alpaca.common.exceptions import APIError
+    from alpaca.common.rest import RESTClient
+    from alpaca.data.historical.stock import StockHistoricalDataClient
+    from alpaca.trading.client import TradingClient
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
