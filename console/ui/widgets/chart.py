@@ -84,14 +84,14 @@ class Chart(Lined):
         volume_rows = 2 if height >= 10 else 0
         rows = height - volume_rows - 1
         levels = self._levels()
-        low, high = min(lows), max(highs)
+        low, high = _scale(lows, highs)
         pad = max((high - low) * 0.04, high * 2e-5)
         low, high = low - pad, high + pad
         scale = (2 * rows - 1) / (high - low)
         columns = width - AXIS - 1
 
         def half(price: float) -> int:
-            return round((price - low) * scale)
+            return max(0, min(2 * rows - 1, round((price - low) * scale)))
 
         cells = [[(" ", "")] * columns for _ in range(rows)]
         tags: list[tuple[int, str, str]] = []
@@ -153,6 +153,17 @@ class Chart(Lined):
         labels[rows - 1 - round((last - low) * scale) // 2] = (f" {text.price(last):>8} ", "mark")
         for row in range(rows):
             lines[row].append(labels.get(row, ("│", "rule")))
+
+
+def _scale(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+    """What the plot spans: all bars, unless a few stray prints would press the others flat."""
+    low, high = min(lows), max(highs)
+    stray = len(lows) // 20
+    if stray:
+        most_low, most_high = sorted(lows)[stray], sorted(highs)[-1 - stray]
+        reach = max(most_high - most_low, most_high * 1e-4)
+        low, high = max(low, most_low - reach), min(high, most_high + reach)
+    return low, high
 
 
 def _joined(cells: list[Span]) -> list[Span]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.segment import Segment
 from textual import events
 from textual.binding import Binding
 from textual.geometry import Region, Size
@@ -295,10 +296,17 @@ class Grid(Painted, can_focus=True):
         placed = self._place()
         if len(cells) != len(placed):
             return self.strip(cells, width, base)
-        spans: list[Span] = [(mark, "accent")]
+        segments = [Segment(mark, self.ink("accent", base))]
         for spot, (value, inks) in zip(placed, cells, strict=True):
-            spans += [(spot.fit(value), inks), (" ", "")]
-        return self.strip(spans, width, base)
+            segments.append(Segment(spot.fit(value) + " ", self.ink(inks, base)))
+        last = placed[-1]
+        used = last.x + last.width + 1
+        # Numbers, arrows and sparks are one cell a character; other text may not be.
+        words = (value for spot, (value, _) in zip(placed, cells, strict=True) if spot.column.left)
+        if used > width or not all(map(str.isascii, words)):
+            return Strip(segments).adjust_cell_length(width, self.ink("", base))
+        segments.append(Segment(" " * (width - used), self.ink("", base)))
+        return Strip(segments, width)
 
     # -- actions -----------------------------------------------------------------------------
 
