@@ -6,6 +6,7 @@ from typing import Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 _Floats = NDArray[np.float64]
 
@@ -46,6 +47,7 @@ class Bar:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
+@disjoint_base
 class FeatureComputer:
     """Computes a chosen set of features, bar by bar or for whole series.
 

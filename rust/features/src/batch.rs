@@ -163,27 +163,52 @@ pub fn compute_on(
     columns: &Columns<'_>,
     out: &mut [f64],
 ) -> Result<(), BatchError> {
-    columns.check()?;
-    let bars = columns.len();
-    let expected = plan.width() * bars;
-    if out.len() != expected {
-        return Err(BatchError::Out {
-            found: out.len(),
-            expected,
-            width: plan.width(),
-            bars,
-        });
-    }
-    let mut blocks = Blocks::new(plan);
-    match path {
-        #[cfg(target_arch = "x86_64")]
-        Path::Avx2 if path.is_possible() => {
-            // SAFETY: AVX2 was detected on this CPU, in the line above.
-            unsafe { run_avx2(&mut blocks, columns, out) }
+    Worker::new(path, plan).compute(columns, out)
+}
+
+/// A plan with its room and its path, for one series after another.
+pub(crate) struct Worker<'p> {
+    path: Path,
+    plan: &'p Plan,
+    blocks: Blocks<'p>,
+}
+
+impl<'p> Worker<'p> {
+    pub(crate) fn new(path: Path, plan: &'p Plan) -> Self {
+        Self {
+            path,
+            plan,
+            blocks: Blocks::new(plan),
         }
-        _ => blocks.run(columns, out),
     }
-    Ok(())
+
+    pub(crate) fn compute(
+        &mut self,
+        columns: &Columns<'_>,
+        out: &mut [f64],
+    ) -> Result<(), BatchError> {
+        columns.check()?;
+        let bars = columns.len();
+        let width = self.plan.width();
+        let expected = width * bars;
+        if out.len() != expected {
+            return Err(BatchError::Out {
+                found: out.len(),
+                expected,
+                width,
+                bars,
+            });
+        }
+        match self.path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 if self.path.is_possible() => {
+                // SAFETY: AVX2 was detected on this CPU, in the line above.
+                unsafe { run_avx2(&mut self.blocks, columns, out) }
+            }
+            _ => self.blocks.run(columns, out),
+        }
+        Ok(())
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

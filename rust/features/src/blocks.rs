@@ -164,6 +164,10 @@ impl<'p> Blocks<'p> {
     /// Computes the whole series.
     #[inline(always)]
     pub(crate) fn run(&mut self, columns: &Columns<'_>, out: &mut [f64]) {
+        // A series before this one left its state.
+        for (node, kind) in self.nodes.iter_mut().zip(&self.plan.kinds) {
+            *node = Node::new(*kind);
+        }
         let bars = columns.len();
         let mut done = self.warm.min(bars);
         self.stream(columns, done, out);

@@ -1,6 +1,6 @@
 //! Many symbols at once, on as many threads as wanted.
 
-use crate::batch::{BatchError, Columns, compute};
+use crate::batch::{BatchError, Columns, Path, Worker};
 use crate::stream::Plan;
 
 /// How the bars of many symbols lie in one array.
@@ -68,10 +68,13 @@ fn by_rows(
     first: usize,
     out: &mut [f64],
 ) -> Result<(), BatchError> {
+    let mut worker = Worker::new(Path::best(), plan);
     for (at, out) in out.chunks_exact_mut(plan.width() * bars).enumerate() {
         let start = (first + at) * bars;
         let row = columns.range(start..start + bars);
-        compute(plan, &row, out).map_err(|error| error.of_symbol(first + at))?;
+        worker
+            .compute(&row, out)
+            .map_err(|error| error.of_symbol(first + at))?;
     }
     Ok(())
 }
@@ -86,6 +89,7 @@ fn gathered(
     out: &mut [f64],
 ) -> Result<(), BatchError> {
     let width = plan.width() * bars;
+    let mut worker = Worker::new(Path::best(), plan);
     let mut scratch: [Vec<f64>; 4] = std::array::from_fn(|_| vec![0.0; GATHER * bars]);
     for (at, out) in out.chunks_mut(GATHER * width).enumerate() {
         let start = first + at * GATHER;
@@ -107,7 +111,9 @@ fn gathered(
         };
         for (symbol, out) in out.chunks_exact_mut(width).enumerate() {
             let row = group.range(symbol * bars..(symbol + 1) * bars);
-            compute(plan, &row, out).map_err(|error| error.of_symbol(start + symbol))?;
+            worker
+                .compute(&row, out)
+                .map_err(|error| error.of_symbol(start + symbol))?;
         }
     }
     Ok(())
