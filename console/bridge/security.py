@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomli
 import zmq
 from zmq.auth.asyncio import AsyncioAuthenticator
 
@@ -127,8 +127,8 @@ def load(folder: Path) -> BusKeys:
 
 def _pair(path: Path) -> Keypair:
     try:
-        values = tomllib.loads(_read(path))
-    except tomllib.TOMLDecodeError:
+        values = tomli.loads(_read(path))
+    except tomli.TOMLDecodeError:
         values = {}
     pair = Keypair(_key(values.get("public"), path), _key(values.get("secret"), path))
     if zmq.curve_public(pair.secret) != pair.public:

@@ -8,11 +8,12 @@ config.toml; the finer rules (`console.config.models`) come after.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from console.config.credentials import Credentials, resolve_credentials
 from console.config.errors import ConfigError
@@ -129,8 +130,8 @@ def read_toml(path: Path) -> tuple[Table, str]:
             "name a readable config.toml with --config",
         ) from None
     try:
-        return tomllib.loads(text), text
-    except tomllib.TOMLDecodeError as error:
+        return tomli.loads(text), text
+    except tomli.TOMLDecodeError as error:
         reason, _, place = str(error).rpartition(" (at ")
         line = place.removeprefix("line ").partition(",")[0].rstrip(")")
         if place.startswith("end of document"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from console.config.errors import ConfigError
 
@@ -267,8 +268,8 @@ def _parse(text: str, default: Any, dotted: str, origin: str) -> Any:
             if not text.startswith("["):
                 return [part.strip() for part in text.split(",") if part.strip()]
             try:
-                return tomllib.loads(f"x = {text}")["x"]
-            except tomllib.TOMLDecodeError:
+                return tomli.loads(f"x = {text}")["x"]
+            except tomli.TOMLDecodeError:
                 pass
         case _:
             return text

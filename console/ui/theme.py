@@ -13,12 +13,12 @@ and go before the packaged ones.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
@@ -74,8 +74,8 @@ def _line_of(text: str, key: str) -> int | None:
 
 def _table(path: Path, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         raise ThemeError(path, int(found[1]) if found else None, f"no TOML: {error}") from None
 

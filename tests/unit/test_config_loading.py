@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 
 from console.config import (
     ConfigError,
@@ -43,7 +43,7 @@ def user_config(home: Path, text: str) -> Path:
 
 
 def test_the_packaged_file_holds_every_setting_and_its_default() -> None:
-    packaged = tomllib.loads(default_config_path().read_text())
+    packaged = tomli.loads(default_config_path().read_text())
     defaults = Settings().sections()
     packaged.pop("profiles")
     assert set(packaged) == set(SECTION_NAMES)
