@@ -9,17 +9,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding
 from textual.screen import Screen
 
 from console.engine import commands as c
 from console.engine.events import Event, MarketFrame, Severity
-from console.engine.state import OrderView, RiskReport, Side, TradingState
+from console.engine.state import OrderView, RiskReport, TradingState
 from console.ui import actions as registry
 from console.ui import format as text
 from console.ui.actions import Action, Context, bindings
-from console.ui.screens.base import ConsoleScreen
+from console.ui.deeds import Deeds
 from console.ui.screens.trade import TradeScreen
 from console.ui.store import Fact, Phase, Store
 from console.ui.theme import ThemeError, Themes
@@ -42,11 +41,9 @@ TICK_S = 0.5
 THEME_WATCH_S = 1.0
 REQUEST_TIMEOUT_S = 20.0
 PREVIEW_TIMEOUT_S = 5.0
-STEP_S = 60.0
-MAX_SPEED, MIN_SPEED = 1000, 1
 
 
-class ConsoleApp(App[int], inherit_bindings=False):
+class ConsoleApp(Deeds, inherit_bindings=False):
     """The console's face.
 
     Args:
@@ -258,7 +255,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         from console.ui.screens.dialogs import ConfirmDialog, KillDialog
 
         if isinstance(command, c.SubmitOrder) and command.preview:
-            self._say(
+            self.say(
                 Severity.INFO, "preview", "a preview sends nothing: its risk line stands below"
             )
             return
@@ -268,12 +265,12 @@ class ConsoleApp(App[int], inherit_bindings=False):
         dangerous = words.is_dangerous(command)
         harmless = isinstance(command, c.Reconcile | c.CancelOrder)
         if harmless or self.confirm == "none" or (self.confirm == "dangerous" and not dangerous):
-            self.run_worker(self._send(command), group="send", exit_on_error=False)
+            self.run_worker(self.send(command), group="send", exit_on_error=False)
             return
         sentence = words.describe(command, self.store, report)
         self.push_screen(ConfirmDialog(command, sentence, danger=dangerous, report=report))
 
-    async def _send(self, command: c.AnyCommand) -> None:
+    async def send(self, command: c.AnyCommand) -> None:
         """Unconfirmed; only a refusal opens the dialog."""
         from console.ui import words
         from console.ui.screens.dialogs import ConfirmDialog
@@ -293,7 +290,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         order = answer.order
         topic = f"done {command.id}" if order is None else f"order {order.client_order_id}"
         if order is None or order.client_order_id not in self._filled():
-            self._say(Severity.INFO, topic, words.outcome(command, answer, self.store))
+            self.say(Severity.INFO, topic, words.outcome(command, answer, self.store))
         if isinstance(command, c.SubmitOrder | c.ReplaceOrder):
             self.trade.entry.leave()
 
@@ -303,9 +300,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def not_done(self, answer: c.Ack) -> None:
         """A command failed after its dialog was left."""
         message = answer.message or "; ".join(r.message for r in answer.refusals)
-        self._say(Severity.ERROR, f"failed {answer.id}", f"{answer.outcome.value}: {message}")
+        self.say(Severity.ERROR, f"failed {answer.id}", f"{answer.outcome.value}: {message}")
 
-    def _say(self, severity: Severity, topic: str, words: str) -> None:
+    def say(self, severity: Severity, topic: str, words: str) -> None:
         self.mark(self.store.notice(severity, topic, words))
 
     # -- what lines and fields refer to ------------------------------------------------------
@@ -440,146 +437,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_order_entry_entered(self, message: Any) -> None:
         self.ask(message.command, message.report)
-
-    def act_order_buy(self) -> None:
-        self.trade.entry.open_ticket(Side.BUY, self.symbol)
-
-    def act_order_sell(self) -> None:
-        self.trade.entry.open_ticket(Side.SELL, self.symbol)
-
-    def act_order_close(self) -> None:
-        self.ask(c.ClosePosition(symbol=self.symbol))
-
-    def act_order_cancel(self) -> None:
-        order = self.selected_order
-        if order is not None:
-            self.ask(c.CancelOrder(client_order_id=order.client_order_id))
-
-    def act_order_cancel_all(self) -> None:
-        self.ask(c.CancelAll())
-
-    def act_order_replace(self) -> None:
-        order = self.selected_order
-        if order is not None:
-            price = order.limit_price or order.stop_price
-            keys = self.trade.orders.keys()
-            row = keys.index(order.client_order_id) + 1
-            word = "@" if order.limit_price is not None else "stop"
-            change = (
-                f"{word} {text.price(price)}" if price is not None else text.quantity(order.qty)
-            )
-            self.trade.entry.open_line(f"replace {row} {change}")
-
-    def act_line_open(self) -> None:
-        self.trade.entry.open_line()
-
-    def act_line_find(self) -> None:
-        self.trade.entry.open_line(finding=True)
-
-    def act_kill(self) -> None:
-        self.ask(c.Flatten())
-
-    def act_trading_halt(self) -> None:
-        self.ask(c.SetTradingState(state=TradingState.HALTED, reason="by hand"))
-
-    def act_trading_resume(self) -> None:
-        self.ask(c.SetTradingState(state=TradingState.ACTIVE, reason="by hand"))
-
-    def act_trading_reconcile(self) -> None:
-        if self.failed:
-            self.open_link()
-        else:
-            self.ask(c.Reconcile())
-
-    def act_palette(self) -> None:
-        from console.ui.screens.palette import open_palette
-
-        open_palette(self)
-
-    def act_view_theme(self) -> None:
-        names = sorted(self.themes.paths())
-        self.use_theme(
-            names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
-        )
-
-    def use_theme(self, name: str) -> None:
-        """Change the colours; a theme with a mistake is named and not taken."""
-        try:
-            loaded = self.themes.load(name)
-        except ThemeError as error:
-            self._say(Severity.ERROR, f"theme {name}", str(error))
-            return
-        self.register_theme(loaded.theme)
-        self.theme = name
-        self._say(Severity.INFO, "theme", f"theme: {loaded.title}")
-
-    # -- screens -----------------------------------------------------------------------------
-
-    def _go(self, screen: ConsoleScreen | None) -> None:
-        while len(self.screen_stack) > 1:
-            self.pop_screen()
-        if screen is not None:
-            self.push_screen(screen)
-        self.note_choice()
-
-    def act_screen_trade(self) -> None:
-        self._go(None)
-
-    def act_screen_back(self) -> None:
-        self._go(None)
-
-    def act_order_story(self) -> None:
-        self.act_screen_story()
-
-    def act_screen_story(self) -> None:
-        from console.ui.screens.story import StoryScreen
-
-        order = self.selected_order
-        if order is not None:
-            self._go(StoryScreen(order.client_order_id))
-
-    def act_screen_risk(self) -> None:
-        from console.ui.screens.risk import RiskScreen
-
-        self._go(RiskScreen())
-
-    def act_screen_session(self) -> None:
-        from console.ui.screens.session import SessionScreen
-
-        self._go(SessionScreen())
-
-    def act_screen_services(self) -> None:
-        from console.ui.screens.services import ServicesScreen
-
-        self._go(ServicesScreen())
-
-    def act_screen_help(self) -> None:
-        from console.ui.screens.help import HelpScreen
-
-        self._go(HelpScreen())
-
-    # -- demo --------------------------------------------------------------------------------
-
-    def act_replay_pause(self) -> None:
-        paused = self.store.session is not None and self.store.session.speed == 0
-        self._control(paused=not paused)
-
-    def act_replay_step(self) -> None:
-        self._control(step_s=STEP_S)
-
-    def act_replay_faster(self) -> None:
-        self._change_speed(2)
-
-    def act_replay_slower(self) -> None:
-        self._change_speed(0.5)
-
-    def _change_speed(self, factor: float) -> None:
-        speed = self.store.session.speed if self.store.session is not None else 0
-        wanted = max(MIN_SPEED, min(MAX_SPEED, (speed or MIN_SPEED) * factor))
-        self._control(speed=Decimal(str(round(wanted, 3))))
-
-    def _control(self, **changes: Any) -> None:
-        self.run_worker(self._send(c.ControlReplay(**changes)), group="replay", exit_on_error=False)
 
 
 async def _finish(result: Any) -> None:

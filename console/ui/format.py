@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from math import isfinite
+from math import inf, isfinite
 
 NOTHING = "–"
 UP, DOWN, LEVEL = "▲", "▼", " "
@@ -216,10 +216,10 @@ def spark(values: list[float], width: int) -> str:
     if not known:
         return " " * width
     low, high = min(known), max(known)
-    if high <= low:
+    scale = 7.999 / (high - low) if high > low else inf
+    if not (isfinite(scale) and scale > 0):
         return (_SPARKS[3] * len(known)).rjust(width)
-    scale = 7.999 / (high - low)
-    return "".join(_SPARKS[int((v - low) * scale)] for v in known).rjust(width)
+    return "".join(_SPARKS[min(7, int((v - low) * scale))] for v in known).rjust(width)
 
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from textual.app import App
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from console.ui.actions import Context
@@ -50,6 +51,6 @@ class Actions(Provider):
                 yield Hit(score, matcher.highlight(title), run, help=tooltip)
 
 
-def open_palette(app: ConsoleApp) -> None:
+def open_palette(app: App[int]) -> None:
     """Show it over the present screen."""
     app.push_screen(CommandPalette(providers=[Actions], placeholder="what to do?"))

@@ -123,7 +123,7 @@ class Header(Lined):
     def _note(self, connection: ConnectionView) -> str:
         now = self.store.now()
         if connection.state is ConnectionState.LOST and connection.retry_at is not None:
-            return f"retry {text.duration(max(0.0, connection.retry_at - now) + 0.999)}"
+            return f"↻{text.duration(max(0.0, connection.retry_at - now) + 0.999)}"
         if connection.state is not ConnectionState.CONNECTED:
             return text.duration(now - connection.since)
         if connection.latency_ms is not None:
