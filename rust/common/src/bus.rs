@@ -4,6 +4,7 @@
 //! Every socket drops what waits when it is closed, takes no message beyond [`MAX_FRAME`], holds a
 //! bounded number of them and beats, so that a dead peer is noticed.
 
+mod keys;
 mod link;
 mod publisher;
 mod requester;
@@ -21,6 +22,7 @@ use omq_tokio::{
 use crate::messages::MAX_FRAME;
 use crate::service::Failure;
 
+pub use keys::Sides;
 pub use publisher::Publisher;
 pub use requester::{RequestError, Requester};
 pub use subscriber::{Frame, Gaps, Subscriber, SubscriberStats};
@@ -161,7 +163,7 @@ pub struct Listen<'a> {
 }
 
 impl Listen<'_> {
-    async fn bind(&self, socket: &Socket) -> Result<u16, Failure> {
+    async fn bind(&self, socket: &Socket, security: &Security) -> Result<u16, Failure> {
         let Self {
             setting,
             host,
@@ -172,6 +174,11 @@ impl Listen<'_> {
                 "bus.bind = {host:?}: an IP address of this machine is wanted, such as 127.0.0.1"
             ))
         })?;
+        if !address.is_loopback() && matches!(security, Security::Open) {
+            return Err(Failure::config(format!(
+                "bus.bind = {host:?} is reachable from outside; that needs bus.security.enabled = true and keys"
+            )));
+        }
         let endpoint = Endpoint::Tcp {
             host: Host::Ip(address),
             port,

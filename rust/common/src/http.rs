@@ -66,6 +66,8 @@ struct Health {
     status: Status,
     message: String,
     since: Instant,
+    /// Before it was well for the first time it starts, which is no incident.
+    was_well: bool,
     not_ready: Option<String>,
     texts: BTreeMap<String, String>,
     figures: BTreeMap<String, Figure>,
@@ -84,6 +86,7 @@ impl HealthCheck {
                     status: Status::Healthy,
                     message: "starting".to_owned(),
                     since: now,
+                    was_well: false,
                     not_ready: Some("starting".to_owned()),
                     texts: BTreeMap::new(),
                     figures: BTreeMap::new(),
@@ -110,18 +113,20 @@ impl HealthCheck {
         &self.inner.component
     }
 
-    /// Say how it is. A turn away from healthy is an incident of the record.
+    /// Say how it is. A turn away from healthy is an incident of the record, once it was healthy.
     pub fn set(&self, status: Status, message: impl Into<String>) {
         let message = message.into();
         let mut health = self.lock();
         if health.status != status {
             health.since = Instant::now();
             if status != Status::Healthy
+                && health.was_well
                 && let Some(record) = &mut health.record
             {
                 record.incident(&message);
             }
         }
+        health.was_well |= status == Status::Healthy;
         health.status = status;
         health.message = message;
     }
@@ -156,7 +161,7 @@ impl HealthCheck {
         self.end(true, reason);
     }
 
-    /// Write down what it died of.
+    /// Write down what it died of: an incident.
     pub fn failed(&self, reason: &str) {
         self.end(false, reason);
     }
@@ -165,6 +170,9 @@ impl HealthCheck {
         let mut health = self.lock();
         health.not_ready = Some(reason.to_owned());
         if let Some(record) = &mut health.record {
+            if !clean {
+                record.incident(reason);
+            }
             record.ended(clean, reason);
         }
     }

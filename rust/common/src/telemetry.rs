@@ -1,9 +1,12 @@
-//! The log of a service that runs as a process: one line an event, on stderr.
+//! The log of the services: lines on stderr where one is a process, or kept for the program that
+//! has them embedded ([`capture`]).
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+
+pub mod capture;
 
 /// Start logging: text on a terminal, JSON lines elsewhere. `RUST_LOG` sets the level (`info`).
 pub fn init() {

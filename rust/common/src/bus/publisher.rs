@@ -32,7 +32,7 @@ impl Publisher {
     ) -> Result<Self, Failure> {
         let socket = socket(SocketType::Pub, options(config)?)?;
         let link = Link::watch(&socket, None);
-        let port = listen.bind(&socket).await?;
+        let port = listen.bind(&socket, &config.security).await?;
         Ok(Self {
             socket,
             link,

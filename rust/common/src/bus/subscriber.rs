@@ -99,7 +99,7 @@ impl Subscriber {
     ) -> Result<Self, Failure> {
         let socket = subscribed(topics, config).await?;
         let link = Link::watch(&socket, None);
-        let port = listen.bind(&socket).await?;
+        let port = listen.bind(&socket, &config.security).await?;
         Ok(Self {
             socket,
             link,

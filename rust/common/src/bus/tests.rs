@@ -133,7 +133,7 @@ fn gaps_and_restarts_are_counted() {
 /// A ROUTER that answers each request by what `answer` makes of it.
 async fn router(answer: impl Fn(&str) -> Vec<String> + Send + 'static) -> (String, Socket) {
     let socket = socket(SocketType::Router, Options::new()).unwrap();
-    let port = HERE.bind(&socket).await.unwrap();
+    let port = HERE.bind(&socket, &Security::Open).await.unwrap();
     let serving = socket.clone_shared();
     tokio::spawn(async move {
         while let Ok(request) = serving.recv().await {

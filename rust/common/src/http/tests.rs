@@ -186,6 +186,8 @@ async fn a_dropped_server_gives_its_port_back() {
 fn the_record_survives_restarts() {
     let folder = Folder::new();
     let first = HealthCheck::recorded("market-data", Some(&folder.0));
+    first.set(Status::Degraded, "not connected yet");
+    first.set(Status::Healthy, "connected");
     first.set(Status::Degraded, "the broker is gone");
     first.set(Status::Degraded, "the broker is still gone");
     first.stopped("asked to");
@@ -217,4 +219,16 @@ fn a_broken_record_starts_anew() {
     std::fs::write(&path, "{half").unwrap();
     let health = HealthCheck::recorded("market-data", Some(&folder.0));
     assert_eq!(health.report().1["metrics"]["starts"], "1");
+}
+
+#[test]
+fn a_start_is_no_incident_unless_it_fails() {
+    let folder = Folder::new();
+    let health = HealthCheck::recorded("risk-manager", Some(&folder.0));
+    health.set(Status::Degraded, "the engine isn't connected");
+    assert_eq!(health.report().1["metrics"].get("last_incident"), None);
+    health.failed("ports.risk: taken");
+    let (_, body) = health.report();
+    let incident = body["metrics"]["last_incident"].as_str().unwrap();
+    assert!(incident.ends_with("ports.risk: taken"), "{incident}");
 }
