@@ -6,8 +6,9 @@ broker's from its answers to `/v2/clock`, with its speed (the demo's days pass f
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -19,10 +20,14 @@ from console.engine.state import SessionView
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The machine's clocks: `monotonic()` in seconds, `wall_ns()` in ns since the epoch."""
+    """The machine's clocks: `monotonic()` in seconds, `wall_ns()` in ns since the epoch.
+
+    `sleep` is how the engine waits between two attempts at something.
+    """
 
     monotonic: Callable[[], float] = time.monotonic
     wall_ns: Callable[[], int] = time.time_ns
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 SYSTEM_CLOCKS = Clocks()

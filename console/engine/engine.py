@@ -194,6 +194,7 @@ class Engine:
             on_auth_error=self._keys_refused,
             on_doubt=self._in_doubt,
             armed=self._armed,
+            sleep=clocks.sleep,
         )
         self._reconciler = Reconciler(session, books, reads, on_account=self._on_account)
         self._feed = Feed(

@@ -6,8 +6,6 @@ import asyncio
 import dataclasses
 import json
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -48,7 +46,8 @@ from console.engine.runtime import RuntimeInfo
 from console.engine.state import OrderState, Side, TradingState
 from console.services import market_data_settings
 from signal_bridge import FeedReceiver, Service
-from tests.integration.engine_bench import LIMIT_S, Bench, Replay, Wire
+from tests.faults.harness import LIMIT_S, Bench, Child, Replay
+from tests.faults.proxy import Proxy
 
 D = Decimal
 MINUTE = 60
@@ -364,7 +363,7 @@ async def test_a_position_that_no_fill_explains_makes_it_careful(make_bench, mak
 async def test_fills_missed_while_the_updates_were_cut_are_told_once_after(
     make_settings, market, broker
 ):
-    wire = await Wire(market.port).start()
+    wire = await Proxy(market.port).start()
     bench = Bench(make_settings(), market.port, replay=Replay(market.call), updates_port=wire.port)
     await bench.start()
     try:
@@ -395,7 +394,7 @@ async def test_fills_missed_while_the_updates_were_cut_are_told_once_after(
 
 
 async def test_a_broker_that_is_not_there_at_the_start_is_waited_for(make_settings, market):
-    wire = await Wire(market.port).start()
+    wire = await Proxy(market.port).start()
     wire.open = False
     bench = Bench(make_settings("broker.connect_timeout_s=0.5"), wire.port)
     await bench.start()
@@ -426,18 +425,9 @@ async def test_keys_that_dont_hold_end_the_start_and_say_what_to_check(make_sett
 
 
 async def die_at(point: str, market: Any, state_dir: Path, line: str) -> None:
-    root = Path(__file__).parent.parent.parent
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.engine_bench",
-        str(market.port), str(state_dir), line,
-        cwd=root,
-        env=os.environ | {"TRADING_CONSOLE_CRASH_AT": point, "TRADING_CONSOLE_TESTING": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(LIMIT_S):
-        out, err = await process.communicate()
-    assert process.returncode == -signal.SIGKILL, (out, err[-2000:])
+    child = await Child.start(market.port, state_dir, crash_at=point)
+    await child.ask(line)
+    await child.died()
 
 
 @pytest.mark.parametrize(
