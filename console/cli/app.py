@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console.cli import PROGRAM, has_terminal
+from console.cli import PROGRAM, has_terminal, journal
 from console.cli.options import (
     Config,
     Demo,
@@ -40,6 +40,7 @@ _keys = typer.Typer(
 app.add_typer(_exchange, name="exchange")
 app.add_typer(_keys, name="keys")
 app.add_typer(_config, name="config")
+app.add_typer(journal.app, name="journal")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -60,6 +60,13 @@ def plain(value: Any) -> Any:
             return value
 
 
+def harmless(text: str) -> str:
+    """Text from outside for a terminal: control and direction characters are spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def print_json(document: Any) -> None:
     print(json.dumps(plain(document), ensure_ascii=False), flush=True)
 
@@ -102,6 +109,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
     """Rows in columns, the first left-aligned, numbers right-aligned."""
     if not rows:
         return ""
+    rows = [[harmless(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

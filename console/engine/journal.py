@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import queue
 import sqlite3
 import threading
@@ -32,15 +31,17 @@ from typing import Any, Self
 import msgspec
 
 from console.engine.journal_files import (
+    INSERT_ROW,
     JournalError,
     JournalRow,
     StateDirLock,
     Verdict,
     chain_hash,
-    create_schema,
     inspect,
     recover,
+    tail_of,
 )
+from console.engine.journal_schema import create_schema
 
 FILE_NAME = "journal.db"
 CAPACITY = 20_000
@@ -91,7 +92,7 @@ class Journal:
         self._guard = threading.Lock()
         self._reader = sqlite3.connect(path, check_same_thread=False)
         self._reader.execute("PRAGMA query_only=ON")
-        self._seq, self._hash = _tail(self._reader)
+        self._seq, self._hash = tail_of(self._reader)
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
 
@@ -244,7 +245,7 @@ class Journal:
                     row.keys,
                 )
                 connection.execute(
-                    "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)",
+                    INSERT_ROW,
                     (
                         seq, at, row.market_ns, row.kind, row.subject, row.body.decode(),
                         row.is_open, " ".join(row.keys), previous,
@@ -267,7 +268,7 @@ class Journal:
                 connection.execute("ROLLBACK")
             with contextlib.suppress(sqlite3.Error):
                 # A commit that failed halfway may be on disk after all: go on from what is there.
-                self._seq, self._hash = _tail(connection)
+                self._seq, self._hash = tail_of(connection)
             self.failure = f"{self.path}: {error}"
             failure = JournalError(
                 f"{self.failure}; free or repair the disk: nothing is sent meanwhile"
@@ -350,9 +351,3 @@ class Journal:
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[JournalRow]:
         for row in self._reader.execute(statement, values):
             yield JournalRow.of(row)
-
-
-def _tail(connection: sqlite3.Connection) -> tuple[int, bytes]:
-    """Number and hash of the newest row."""
-    row = connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
-    return (row[0], row[1]) if row else (0, hashlib.sha256(b"").digest())

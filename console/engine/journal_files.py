@@ -1,4 +1,4 @@
-"""The journal's file: its schema, its hash chain, its lock, and what is done when it is damaged.
+"""The journal's file: its hash chain, its lock, and what is done when it is damaged.
 
 SQLite itself drops a transaction that was torn by a crash. What is left are a file that SQLite
 can't read and rows that don't fit the chain: both are kept aside beside the journal, never deleted,
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from console.engine.journal_schema import JournalError as JournalError
+from console.engine.journal_schema import create_schema
 from console.exits import IN_USE, ExitError
 
-SCHEMA_VERSION = 1
 LOCK_NAME = "engine.lock"
 CHECKED_WHOLE = 64 << 20
 """Bytes up to which SQLite looks at every page at every start; a larger file would take seconds."""
@@ -37,32 +38,6 @@ _NOT_DAMAGE = frozenset(
 )
 TAIL_CHECKED = 5_000
 """Rows at the end whose chain is checked at every start; `verify` checks them all."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS journal (
-    seq INTEGER PRIMARY KEY,       -- contiguous from 1
-    at INTEGER NOT NULL,           -- wall clock, ns
-    market_at INTEGER,             -- the market's clock, ns
-    kind TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    body TEXT NOT NULL,            -- JSON; broker payloads as they came
-    is_open INTEGER,               -- the subject's standing after this row; NULL: unchanged
-    keys TEXT NOT NULL,            -- ids that lead to the subject, separated by spaces
-    hash BLOB NOT NULL             -- over the row before and all of this one
-) STRICT;
-CREATE INDEX IF NOT EXISTS journal_subject ON journal (subject, seq);
-CREATE TABLE IF NOT EXISTS latest (
-    subject TEXT PRIMARY KEY, seq INTEGER NOT NULL, is_open INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS latest_open ON latest (is_open, seq);
-CREATE INDEX IF NOT EXISTS latest_seq ON latest (seq);
-CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, subject TEXT NOT NULL) STRICT, WITHOUT ROWID;
-"""
-
-
-class JournalError(Exception):
-    """A row couldn't be written, or the journal can't be opened. Nothing may be sent without it."""
 
 
 class StateDirLocked(ExitError):
@@ -100,6 +75,7 @@ class Verdict:
     """What looking at a journal found."""
 
     rows: int = 0
+    """The number of the last row that is sound."""
     broken_at: int | None = None
     """The first row that doesn't fit the chain."""
     problem: str = ""
@@ -108,6 +84,25 @@ class Verdict:
     @property
     def sound(self) -> bool:
         return self.broken_at is None and not self.problem
+
+
+INSERT_ROW = "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)"
+
+
+def base_of(connection: sqlite3.Connection) -> tuple[int, bytes]:
+    """Number and hash of the row that the file's first one is chained to: the last archived."""
+    # Of a file of the first version, read and not migrated: it has no archives.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name='archives'").fetchone():
+        row = connection.execute("SELECT last, hash FROM archives ORDER BY last DESC").fetchone()
+        if row is not None:
+            return row[0], row[1]
+    return 0, hashlib.sha256(b"").digest()
+
+
+def tail_of(connection: sqlite3.Connection) -> tuple[int, bytes]:
+    """Number and hash of the newest row."""
+    row = connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return (row[0], row[1]) if row else base_of(connection)
 
 
 def chain_hash(
@@ -174,32 +169,12 @@ class StateDirLock:
         self._file.close()
 
 
-def create_schema(connection: sqlite3.Connection) -> None:
-    """Make or migrate the tables.
-
-    Raises:
-        JournalError: the file was written by a newer version.
-    """
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.executescript(_SCHEMA)
-    row = connection.execute("SELECT value FROM meta WHERE name='schema_version'").fetchone()
-    if row is None:
-        with connection:
-            connection.execute(
-                "INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
-            )
-    elif int(row[0]) > SCHEMA_VERSION:
-        raise JournalError(
-            f"the journal has version {row[0]}, this program knows up to {SCHEMA_VERSION}; "
-            "update the program, or use another --state-dir"
-        )
-
-
 def inspect(connection: sqlite3.Connection, after: int = 0) -> Verdict:
     """Check numbers and hashes of all rows above `after`; the row `after` itself is believed."""
-    expected, previous = after + 1, hashlib.sha256(b"").digest()
-    if after:
+    base, previous = base_of(connection)
+    after = max(after, base)
+    expected = after + 1
+    if after > base:
         row = connection.execute("SELECT hash FROM journal WHERE seq=?", (after,)).fetchone()
         if row is None:
             return Verdict(after, after, f"row {after} is missing")
@@ -275,16 +250,16 @@ def _cut_tail(path: Path, connection: sqlite3.Connection, verdict: Verdict, now_
     aside = path.with_name(f"journal-aside-{now_ns}.db")
     first = verdict.broken_at
     with contextlib.closing(sqlite3.connect(aside)) as target:
-        target.executescript(_SCHEMA)
+        create_schema(target)
         with target:
             target.executemany(
-                "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)",
+                INSERT_ROW,
                 connection.execute("SELECT * FROM journal WHERE seq>=? ORDER BY seq", (first,)),
             )
     aside.chmod(0o600)
     with connection:
         connection.execute("DELETE FROM journal WHERE seq>=?", (first,))
-        _rebuild_indexes(connection)
+        rebuild_indexes(connection)
     return Verdict(verdict.rows, first, verdict.problem, aside)
 
 
@@ -297,18 +272,23 @@ def _salvage(path: Path, problem: str, now_ns: int) -> Verdict:
         if part.exists():
             part.rename(folder / part.name)
     sound: list[JournalRow] = []
+    archives: list[Sequence[Any]] = []
     with (
         contextlib.suppress(sqlite3.DatabaseError),
         contextlib.closing(
             sqlite3.connect(f"file:{folder / path.name}?mode=ro", uri=True)
         ) as damaged,
     ):
-        sound.extend(_sound_rows(damaged.execute("SELECT * FROM journal ORDER BY seq")))
+        with contextlib.suppress(sqlite3.DatabaseError):
+            archives.extend(damaged.execute("SELECT * FROM archives ORDER BY first"))
+        base = base_of(damaged) if archives else None
+        sound.extend(_sound_rows(damaged.execute("SELECT * FROM journal ORDER BY seq"), base))
     with contextlib.closing(sqlite3.connect(path)) as connection:
         create_schema(connection)
         with connection:
+            connection.executemany("INSERT INTO archives VALUES (?,?,?,?,?)", archives)
             connection.executemany(
-                "INSERT INTO journal VALUES (?,?,?,?,?,?,?,?,?)",
+                INSERT_ROW,
                 (
                     (
                         row.seq, row.at, row.market_at, row.kind, row.subject, row.body.decode(),
@@ -317,12 +297,16 @@ def _salvage(path: Path, problem: str, now_ns: int) -> Verdict:
                     for row in sound
                 ),
             )  # fmt: skip
-            _rebuild_indexes(connection)
-    return Verdict(len(sound), len(sound) + 1, problem, folder)
+            rebuild_indexes(connection)
+        last = tail_of(connection)[0]
+    return Verdict(last, last + 1, problem, folder)
 
 
-def _sound_rows(rows: Iterable[Sequence[Any]]) -> Iterable[JournalRow]:
-    previous, expected = hashlib.sha256(b"").digest(), 1
+def _sound_rows(
+    rows: Iterable[Sequence[Any]], base: tuple[int, bytes] | None
+) -> Iterable[JournalRow]:
+    before, previous = base or (0, hashlib.sha256(b"").digest())
+    expected = before + 1
     for values in rows:
         try:
             row = JournalRow.of(values)
@@ -338,7 +322,7 @@ def _sound_rows(rows: Iterable[Sequence[Any]]) -> Iterable[JournalRow]:
         previous, expected = row.hash, expected + 1
 
 
-def _rebuild_indexes(connection: sqlite3.Connection) -> None:
+def rebuild_indexes(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM latest")
     connection.execute(
         "INSERT INTO latest SELECT subject, seq, is_open FROM journal WHERE seq IN "
