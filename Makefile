@@ -30,7 +30,7 @@ test: test-python test-rust
 
 test-python: $(VENV)/.dev $(VENV)/.conformance $(NATIVE)
 	$(SAY) "Python tests"
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 test-rust: | toolchain
 	$(SAY) "Rust tests (a first build takes some minutes)"

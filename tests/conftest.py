@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from console.broker.endpoint import Endpoint
@@ -33,6 +34,12 @@ PORT_SETTINGS = (
     "market", "signal", "commands", "events", "risk", "exchange",
 )  # fmt: skip
 FREE_PORTS = tuple(f"ports.{name}=0" for name in PORT_SETTINGS)
+
+# Two cores run everything at once: how long an example takes says nothing about the code.
+settings.register_profile(
+    "console", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.load_profile("console")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import FREE_PORTS, LIMIT_S, ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("wheel")]
 
 BUILD_LIMIT_S = 800.0
 
