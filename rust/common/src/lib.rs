@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod calendar;
 pub mod engine;
+pub mod files;
 pub mod http;
 pub mod messages;
 pub mod service;

@@ -1,11 +1,15 @@
 //! Turns strategies' signals into commands for the engine and hears their outcome.
 //!
-//! `plan` decides what a signal asks for, given what is held and open: pure. `service` hears the
-//! signals, asks the engine and counts what becomes of them.
+//! `plan` decides what a signal asks for, given what is held and open: pure. `ears` hears the
+//! signals, `worker` asks the engine, `seen` remembers what was acted on, `service` runs them.
 
+mod ears;
 mod plan;
+mod seen;
 mod service;
 mod settings;
+mod shared;
+mod worker;
 
 pub use service::run;
 pub use settings::Settings;

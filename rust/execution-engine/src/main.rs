@@ -38,6 +38,9 @@ struct Arguments {
     /// Messages that a socket holds before it drops.
     #[arg(long, default_value_t = 262_144)]
     high_water_mark: u32,
+    /// Folder of CURVE keys (`trading-console keys new`); without it the bus is open.
+    #[arg(long)]
+    keys_dir: Option<PathBuf>,
     /// Where the health record goes.
     #[arg(long)]
     state_dir: Option<PathBuf>,
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         min_strength: arguments.min_strength,
         command_timeout_s: arguments.command_timeout_s,
         high_water_mark: arguments.high_water_mark,
+        keys_dir: arguments.keys_dir,
         state_dir: arguments.state_dir,
         ..Settings::default()
     };

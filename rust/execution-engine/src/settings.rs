@@ -25,7 +25,9 @@ pub struct Settings {
     pub high_water_mark: u32,
     pub heartbeat_s: f64,
     pub stale_after_s: f64,
-    /// Where the health record goes.
+    /// CURVE on every socket, by the keys in this folder; None is an open bus.
+    pub keys_dir: Option<PathBuf>,
+    /// Where the health record and what is to outlive a restart go.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -43,6 +45,7 @@ impl Default for Settings {
             high_water_mark: 262_144,
             heartbeat_s: 1.0,
             stale_after_s: 5.0,
+            keys_dir: None,
             state_dir: None,
         }
     }

@@ -35,6 +35,9 @@ struct Arguments {
     /// Seconds of silence until the broker is pinged; after twice as many it is left.
     #[arg(long, default_value_t = 5.0)]
     stale_after_s: f64,
+    /// Folder of CURVE keys (`trading-console keys new`); without it the bus is open.
+    #[arg(long)]
+    keys_dir: Option<PathBuf>,
     /// Where the health record goes.
     #[arg(long)]
     state_dir: Option<PathBuf>,
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         high_water_mark: arguments.high_water_mark,
         heartbeat_s: arguments.heartbeat_s,
         stale_after_s: arguments.stale_after_s,
+        keys_dir: arguments.keys_dir,
         state_dir: arguments.state_dir,
     };
     common::service::run_process("market-data", |context| run(settings, context))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::bus::{BusConfig, Listen, Publisher};
+use common::bus::{Listen, Publisher, Sides};
 use common::http::{HealthCheck, Status, start_health_server};
 use common::messages::{MARKET, Message};
 use common::service::{Call, Context, Failure, Ports};
@@ -35,10 +35,7 @@ pub async fn run(settings: Settings, context: Context) -> Result<(), Failure> {
 }
 
 async fn serve(settings: Settings, context: Context, health: &HealthCheck) -> Result<(), Failure> {
-    let bus = BusConfig {
-        high_water_mark: settings.high_water_mark,
-        ..BusConfig::default()
-    };
+    let Sides { bound, .. } = Sides::new(settings.high_water_mark, settings.keys_dir.as_deref())?;
     let listen = |setting, port| Listen {
         setting,
         host: &settings.bind,
@@ -48,7 +45,7 @@ async fn serve(settings: Settings, context: Context, health: &HealthCheck) -> Re
         listen("ports.market", settings.market_port),
         MARKET,
         COMPONENT,
-        &bus,
+        &bound,
     )
     .await?;
     let server = start_health_server(

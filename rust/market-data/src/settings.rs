@@ -30,6 +30,9 @@ pub struct Settings {
     /// After so long without a frame the broker is pinged; after twice as long it is left.
     #[serde(default = "stale_after_s")]
     pub stale_after_s: f64,
+    /// CURVE on every socket, by the keys in this folder; None is an open bus.
+    #[serde(default)]
+    pub keys_dir: Option<PathBuf>,
     /// Where the health record goes.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,

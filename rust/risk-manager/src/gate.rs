@@ -90,7 +90,7 @@ impl Gate {
         self.is_open = Some(is_open);
     }
 
-    /// What the broker says includes the orders that were open by then.
+    /// What the broker says includes the orders that were open and the fills counted by then.
     pub fn set_account(&mut self, account: Account) {
         self.account = Some(account);
         for book in self.books.values_mut() {
@@ -128,6 +128,20 @@ impl Gate {
         if let Some(symbol) = self.symbols.remove(client_order_id) {
             self.change(&symbol, |book| book.remove_order(client_order_id));
         }
+    }
+
+    /// A fill that the account's figures may not know of; before the order and the position are told.
+    pub fn count_fill(
+        &mut self,
+        client_order_id: &str,
+        symbol: &str,
+        side: Side,
+        qty: Decimal,
+        price: Decimal,
+    ) {
+        self.change(symbol, |book| {
+            book.count_fill(client_order_id, side, qty, price);
+        });
     }
 
     /// Gross exposure in dollars, open orders and those in doubt counted as filled.

@@ -4,6 +4,8 @@
 //! and `limits` of loss: pure both. `service` hears the engine's events and publishes the risk.
 
 pub mod gate;
+mod memory;
+mod money;
 mod portfolio;
 mod service;
 mod settings;

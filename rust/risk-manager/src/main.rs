@@ -41,6 +41,9 @@ struct Arguments {
     /// Seconds between heartbeats.
     #[arg(long, default_value_t = 1.0)]
     heartbeat_s: f64,
+    /// Folder of CURVE keys (`trading-console keys new`); without it the bus is open.
+    #[arg(long)]
+    keys_dir: Option<PathBuf>,
     /// Where the health record goes.
     #[arg(long)]
     state_dir: Option<PathBuf>,
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         max_drawdown_pct: arguments.max_drawdown_pct,
         high_water_mark: arguments.high_water_mark,
         heartbeat_s: arguments.heartbeat_s,
+        keys_dir: arguments.keys_dir,
         state_dir: arguments.state_dir,
         ..Settings::default()
     };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::bus::{BusConfig, Listen, Publisher, Requester, Subscriber};
+use common::bus::{Listen, Publisher, Requester, Sides, Subscriber};
 use common::engine::{AccountView, Ack, Command, EngineState, Event, What};
 use common::http::{HealthCheck, Status, start_health_server};
 use common::messages::{ENGINE, MARKET, Message, RISK, RiskUpdate, parse};
@@ -11,6 +11,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::memory::Memory;
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 use crate::watch::LossWatch;
@@ -36,10 +37,8 @@ pub async fn run(settings: Settings, context: Context) -> Result<(), Failure> {
 }
 
 async fn serve(settings: Settings, context: Context, health: &HealthCheck) -> Result<(), Failure> {
-    let bus = BusConfig {
-        high_water_mark: settings.high_water_mark,
-        ..BusConfig::default()
-    };
+    let Sides { bound, connected } =
+        Sides::new(settings.high_water_mark, settings.keys_dir.as_deref())?;
     let listen = |setting, port| Listen {
         setting,
         host: &settings.bind,
@@ -49,7 +48,7 @@ async fn serve(settings: Settings, context: Context, health: &HealthCheck) -> Re
         listen("ports.risk", settings.risk_port),
         RISK,
         COMPONENT,
-        &bus,
+        &bound,
     )
     .await?;
     let server = start_health_server(
@@ -57,16 +56,17 @@ async fn serve(settings: Settings, context: Context, health: &HealthCheck) -> Re
         listen("ports.risk_manager_health", settings.health_port),
     )
     .await?;
-    let events = Subscriber::connect(&settings.events_url, &[ENGINE], &bus).await?;
+    let events = Subscriber::connect(&settings.events_url, &[ENGINE], &connected).await?;
     let market = match &settings.market_url {
-        Some(url) => Some(Subscriber::connect(url, &[MARKET], &bus).await?),
+        Some(url) => Some(Subscriber::connect(url, &[MARKET], &connected).await?),
         None => None,
     };
-    let engine = Requester::connect(&settings.commands_url, &bus).await?;
+    let engine = Requester::connect(&settings.commands_url, &connected).await?;
     context.started(Ports::from([
         ("risk".to_owned(), publisher.port()),
         ("risk_manager_health".to_owned(), server.port()),
     ]));
+    let memory = Memory::in_folder(settings.state_dir.as_deref());
     let manager = Manager {
         publisher,
         events,
@@ -74,7 +74,12 @@ async fn serve(settings: Settings, context: Context, health: &HealthCheck) -> Re
         engine,
         health: health.clone(),
         portfolio: Portfolio::default(),
-        watch: LossWatch::new(settings.max_daily_loss_pct, settings.max_drawdown_pct),
+        watch: LossWatch::new(
+            settings.max_daily_loss_pct,
+            settings.max_drawdown_pct,
+            memory.read(),
+        ),
+        memory,
         follower: Follower::default(),
         changed: false,
         malformed: 0,
@@ -130,6 +135,7 @@ struct Manager {
     health: HealthCheck,
     portfolio: Portfolio,
     watch: LossWatch,
+    memory: Memory,
     follower: Follower,
     changed: bool,
     malformed: u64,
@@ -137,6 +143,12 @@ struct Manager {
 
 impl Manager {
     async fn turn(mut self, context: &Context, beat: Duration) -> Result<(), Failure> {
+        let end = self.follow(context, beat).await;
+        self.memory.keep(self.watch.remembered());
+        end
+    }
+
+    async fn follow(&mut self, context: &Context, beat: Duration) -> Result<(), Failure> {
         let mut calls = context.calls();
         let mut beats = tokio::time::interval(beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,6 +163,7 @@ impl Manager {
                     self.publisher.beat().await;
                     self.changed = true;
                     self.report();
+                    self.memory.keep(self.watch.remembered());
                     if self.follower.last.is_none() && asked.is_none_or(|at| at.elapsed() > ASK) {
                         asked = Some(Instant::now());
                         self.ask().await;
@@ -210,11 +223,11 @@ impl Manager {
 
     async fn on_state(&mut self, state: EngineState) {
         self.portfolio.set_positions(state.positions);
-        self.watch.on_trading_state(state.trading_state);
         self.changed = true;
         if let Some(account) = state.account {
             self.on_account(&account).await;
         }
+        self.watch.on_trading_state(state.trading_state);
     }
 
     async fn on_account(&mut self, account: &AccountView) {
@@ -227,6 +240,7 @@ impl Manager {
             );
             // Now, not at the next round: the engine waits for nothing else to stop.
             self.publish().await;
+            self.memory.keep(self.watch.remembered());
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::now_text;
+use crate::files;
 
 const LONGEST: usize = 500;
 
@@ -118,13 +119,8 @@ impl HealthRecord {
     }
 
     fn try_write(&self) -> io::Result<()> {
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
         let mut text = serde_json::to_string_pretty(&self.state)?;
         text.push('\n');
-        let temporary = self.path.with_extension("tmp");
-        fs::write(&temporary, text)?;
-        fs::rename(&temporary, &self.path)
+        files::replace(&self.path, text.as_bytes())
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Book {
     quote: Option<Quote>,
     orders: Vec<(String, OpenOrder, bool)>,
     exposure: Decimal,
+    /// Dollars of fills that are newer than the account's figures.
+    spent: Decimal,
 }
 
 impl Book {
@@ -97,10 +99,11 @@ impl Book {
         held + self.open_notional(side, mark) + qty * price.max(mark)
     }
 
-    /// Dollars that the broker's buying power may not know of yet: orders in doubt, and orders
-    /// newer than the account's figures.
+    /// Dollars that the broker's buying power may not know of yet: orders in doubt, orders newer
+    /// than the account's figures, and what has been filled of these since.
     pub(super) fn unknown_reserve(&self) -> Decimal {
-        self.orders
+        let open: Decimal = self
+            .orders
             .iter()
             .filter(|(_, order, known)| order.in_doubt || !known)
             .map(|(_, order, _)| {
@@ -108,7 +111,20 @@ impl Book {
                 let opening = (order.open_qty - self.closable(order.side)).max(Decimal::ZERO);
                 opening * price
             })
-            .sum()
+            .sum();
+        open + self.spent
+    }
+
+    /// So much of an order is filled; told before the order and the position are changed by it. The
+    /// account's figures include it already if they include the order.
+    pub(super) fn count_fill(&mut self, id: &str, side: Side, qty: Decimal, price: Decimal) {
+        let included = self
+            .orders
+            .iter()
+            .any(|(known, order, included)| known == id && *included && !order.in_doubt);
+        if !included {
+            self.spent += (qty - self.closable(side)).max(Decimal::ZERO) * price;
+        }
     }
 
     /// Shares that `side` can trade until the position is flat, open orders left aside.
@@ -146,6 +162,7 @@ impl Book {
     }
 
     pub(super) fn reserve_is_known(&mut self) {
+        self.spent = Decimal::ZERO;
         for (_, _, known) in &mut self.orders {
             *known = true;
         }

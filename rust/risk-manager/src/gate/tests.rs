@@ -95,6 +95,43 @@ fn an_ordinary_order_passes_every_check_and_is_told_what_it_costs() {
 }
 
 #[test]
+fn money_in_a_message_is_for_people_and_limit_and_value_are_for_programs() {
+    let mut gate = gate_with(r#"{"max_order_qty": 1000000000}"#);
+    let verdict = gate.check(&buy("18298183.25"), NOW, true);
+    let refusal = |check: &str| {
+        let found = verdict.refusals.iter().find(|found| found.check == check);
+        found.unwrap_or_else(|| panic!("{check}: {:?}", verdict.refusals))
+    };
+    for (check, words, value) in [
+        (
+            "notional",
+            "$1,830,001,306.83 is more than the $50,000.00 of one order",
+            "1830001306.83",
+        ),
+        (
+            "position",
+            "the position in IBM would be $1,830,001,306.83, open orders counted; the limit is $100,000.00",
+            "1830001306.83",
+        ),
+        (
+            "gross_exposure",
+            "$1,830,001,306.83 would be at risk in all, open orders counted; 200 % of equity is $200,000.00",
+            "1830001306.83",
+        ),
+        (
+            "buying_power",
+            "$1,830,001,306.83 are needed and $200,000.00 are there",
+            "1830001306.83",
+        ),
+    ] {
+        let refusal = refusal(check);
+        assert_eq!(refusal.message, words);
+        assert_eq!(refusal.value, value);
+        refusal.limit.parse::<Decimal>().unwrap();
+    }
+}
+
+#[test]
 fn quantities_that_arent_are_refused() {
     for qty in ["0", "-5", "99999999999999999999"] {
         assert_eq!(refused_by(&mut gate(), &buy(qty)), ["quantity"], "{qty}");
