@@ -4,7 +4,6 @@ It follows the engine's rules as far as a face can see them: an order passes a c
 acknowledged, works or fills, and every change comes as a numbered event.
 """
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 import csv

@@ -51,7 +51,7 @@ def test_a_direction_never_hangs_on_colour_alone() -> None:
 
 
 def test_shares_show_the_decimals_that_they_have() -> None:
-    assert text.quantity(Decimal("100")) == "100"
+    assert text.quantity(Decimal(100)) == "100"
     assert text.quantity(Decimal("0.500")) == "0.5"
     assert text.quantity(Decimal("12345.25")) == "12,345.25"
 

@@ -61,7 +61,9 @@ def test_text_on_badges_is_legible(name: str, badge: str) -> None:
         ("dark = true\n", None, r"the table \[colors\] is missing"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int | None, words: str) -> None:
+def test_a_mistake_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int | None, words: str
+) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(ThemeError, match=words) as caught:
@@ -71,7 +73,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int |
 
 
 def test_an_unknown_theme_names_those_there_are() -> None:
-    with pytest.raises(ThemeError, match="no theme 'drak'; known are .*dark"):
+    with pytest.raises(ThemeError, match=r"no theme 'drak'; known are .*dark"):
         Themes().load("drak")
 
 
@@ -99,7 +101,9 @@ async def test_an_edited_theme_is_reloaded_and_a_broken_one_is_named(
         assert app.screen.styles.background.hex == "#AA0000", "the last good one stays"
 
 
-async def test_no_colour_leaves_signs_and_marks(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_colour_leaves_signs_and_marks(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with make_app().run_test(size=(120, 40)) as pilot:
         await connected(pilot)
@@ -109,7 +113,9 @@ async def test_no_colour_leaves_signs_and_marks(make_app: MakeApp, monkeypatch: 
         colours = {
             segment.style.color.get_truecolor()
             for strip in pilot.app.screen._compositor.render_strips()
-            for segment in strip.apply_filter(pilot.app._filters[-1], pilot.app.screen.styles.background)
+            for segment in strip.apply_filter(
+                pilot.app._filters[-1], pilot.app.screen.styles.background
+            )
             if segment.style is not None and segment.style.color is not None
         }
         assert all(abs(c.red - c.green) <= 2 and abs(c.green - c.blue) <= 2 for c in colours)
