@@ -330,9 +330,10 @@ class Books:
         return replace(order, filled_qty=Decimal(0), filled_avg_price=None, state=OrderState.ACK)
 
     def _apply(self, order: OrderView, payload: Mapping[str, Any], text: str) -> OrderView:
-        after = apply_payload(order, payload, at=self.now())
-        after = self._with_our_ids(after)
-        if after == order and order.client_order_id in self.orders:
+        after = self._with_our_ids(apply_payload(order, payload, at=self.now()))
+        # Told again by the broker's ids what stands here by ours: nothing is new.
+        same = replace(after, updated_at=order.updated_at) == order
+        if same and order.client_order_id in self.orders:
             return order
         gained = after.filled_qty - order.filled_qty
         self.record(after, text, raw=payload)

@@ -41,10 +41,11 @@ class Reconciled(Struct, frozen=True, kw_only=True):
 
     def in_words(self) -> str:
         """One line for people."""
+        orders = "order" if len(self.changed) == 1 else "orders"
         parts = [
             f"{len(items)} {what}"
             for items, what in (
-                (self.changed, "orders brought up to date"),
+                (self.changed, f"{orders} brought up to date"),
                 (self.external, "made elsewhere"),
                 (self.in_doubt, "still in doubt"),
             )

@@ -150,6 +150,10 @@ async def test_a_limit_waits_is_replaced_and_canceled(bench):
     old = await bench.until_state(old.client_order_id, "REPLACED")
     assert (new.qty, new.limit_price) == (D(50), below - D("0.01"))
     assert (new.replaces, old.replaced_by) == (old.client_order_id, new.client_order_id)
+    await bench.ask(ControlReplay(step_s=1.0))
+    compared = await bench.ask("reconcile")  # its lineage is told by the broker's ids each time
+    assert compared.message == "nothing differs"
+    assert bench.order(new.client_order_id).updated_at == new.updated_at
     canceled = await bench.ask(f"cancel {new.client_order_id}")
     assert canceled.outcome is Outcome.ACCEPTED, canceled
     await bench.until_state(new.client_order_id, "CANCELED")
