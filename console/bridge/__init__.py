@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from console.bridge.ends import BusHealth as BusHealth
     from console.bridge.messages import BarUpdate as BarUpdate
     from console.bridge.messages import Heartbeat as Heartbeat
     from console.bridge.messages import MalformedError as MalformedError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from console.bridge.sockets import BusError as BusError
     from console.bridge.sockets import BusState as BusState
     from console.bridge.sockets import BusTimeoutError as BusTimeoutError
-    from console.bridge.zmq_bridge import BusHealth as BusHealth
     from console.bridge.zmq_bridge import ZMQPublisher as ZMQPublisher
     from console.bridge.zmq_bridge import ZMQSubscriber as ZMQSubscriber
 
@@ -31,7 +31,8 @@ _HOMES = {
         "RiskUpdate Signal TradeUpdate",
         "rust_bridge": "MarketBar RustFeatureComputer",
         "sockets": "BusClosedError BusError BusState BusTimeoutError",
-        "zmq_bridge": "BusHealth ZMQPublisher ZMQSubscriber",
+        "ends": "BusHealth",
+        "zmq_bridge": "ZMQPublisher ZMQSubscriber",
     }.items()
     for name in names.split()
 }

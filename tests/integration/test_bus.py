@@ -113,7 +113,7 @@ async def test_signals_are_sent_though_their_publisher_ends_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The reader comes while the publisher ends, with more waiting than TCP buffers hold."""
-    monkeypatch.setattr("console.bridge.zmq_bridge._LINGER_MS", int(LIMIT_S * 1e3))
+    monkeypatch.setattr("console.bridge.ends._LINGER_MS", int(LIMIT_S * 1e3))
     count = 20_000
     async with ZMQSubscriber(ANYWHERE, bind=True, high_water_mark=10) as engine:
         await engine.connect(["signal"])
