@@ -8,12 +8,14 @@
 pub mod api;
 pub mod core;
 pub mod data;
+mod listen;
 pub mod recording;
 pub mod replay;
 pub mod server;
 mod service;
 mod settings;
 pub mod storage;
+mod updates;
 
 pub use service::{Error, PORT, run, run_announced};
 pub use settings::Settings;

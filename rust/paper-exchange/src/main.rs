@@ -47,9 +47,15 @@ struct Arguments {
     /// Offer /_exchange/… to pause, step, seek and change the speed.
     #[arg(long)]
     control: bool,
-    /// Requests a minute a key; 0 is no limit.
+    /// Requests a minute a key; 0 is no limit (Alpaca: 200).
     #[arg(long, default_value_t = 0)]
     rate_limit: u32,
+    /// Market-data streams a key may hold at a time; 0 is no limit (Alpaca: 1).
+    #[arg(long, default_value_t = 0)]
+    data_connections: usize,
+    /// Symbols one of them may subscribe to; 0 is no limit (Alpaca's free plan: 30).
+    #[arg(long, default_value_t = 0)]
+    data_symbols: usize,
     /// Fill every order in one piece.
     #[arg(long)]
     no_partial_fills: bool,
@@ -123,6 +129,8 @@ fn serve(arguments: Arguments) -> ExitCode {
         close_pause_s: arguments.close_pause_s,
         control: arguments.control,
         rate_limit: arguments.rate_limit,
+        data_connections: arguments.data_connections,
+        data_symbols: arguments.data_symbols,
         paused: arguments.paused,
         start: arguments.start,
         from: arguments.from,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{Credentials, Identity, same_hash};
@@ -16,12 +16,11 @@ use crate::api::limit::RateLimiter;
 use crate::api::wire;
 use crate::core::{Account, Batch, Exchange, Nanos, Phase};
 use crate::data::Hub;
-use crate::replay::{Clock, Replay, Tick};
+use crate::replay::{Clock, Replay, Schedule, Tick};
 use crate::settings::Settings;
 use crate::storage::Log;
+use crate::updates::{Message, Updates};
 
-/// Trade updates that a slow listener may be behind.
-const UPDATES: usize = 4096;
 /// Batches that may wait for the disk.
 const PENDING: usize = 4096;
 /// Between two looks at the clock.
@@ -30,11 +29,13 @@ const BEATS_PER_MARK: u32 = 100;
 /// Accounts that may be opened: a bound on memory.
 const ACCOUNTS: usize = 10_000;
 
-/// A trade update on its way to the streams of its account.
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub account: usize,
-    pub json: Bytes,
+/// The market's hours as seen from `now`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hours {
+    pub now: Nanos,
+    pub is_open: bool,
+    pub next_open: Option<Nanos>,
+    pub next_close: Option<Nanos>,
 }
 
 /// What moves together under one lock.
@@ -42,8 +43,11 @@ pub struct Floor {
     pub exchange: Exchange,
     pub replay: Replay,
     pub clock: Clock,
+    schedule: Arc<Schedule>,
     hub: Arc<Hub>,
     started: Instant,
+    /// Updates told so far.
+    told: u64,
 }
 
 impl Floor {
@@ -52,6 +56,7 @@ impl Floor {
         exchange: Exchange,
         replay: Replay,
         clock: Clock,
+        schedule: Arc<Schedule>,
         started: Instant,
         hub: Arc<Hub>,
     ) -> Self {
@@ -59,8 +64,10 @@ impl Floor {
             exchange,
             replay,
             clock,
+            schedule,
             hub,
             started,
+            told: 0,
         }
     }
 
@@ -84,6 +91,20 @@ impl Floor {
         });
         self.exchange.advance(now);
         self.hub.flush(now);
+    }
+
+    /// Market time, and when the market opens and closes next: in the sessions that are played.
+    fn hours(&self) -> Hours {
+        let now = self.exchange.now();
+        let next_open = self.schedule.next_open(now).map(|day| day.session.open);
+        let running = self.schedule.running(now);
+        let next = running.or_else(|| self.schedule.next_open(now));
+        Hours {
+            now,
+            is_open: self.exchange.phase() == Phase::Regular,
+            next_open,
+            next_close: next.map(|day| day.session.close),
+        }
     }
 
     /// The clock as `/_exchange/clock` and the service's answers show it.
@@ -163,7 +184,7 @@ struct Pending {
 /// What all handlers share.
 pub struct Shared {
     floor: Mutex<Floor>,
-    pub updates: broadcast::Sender<Message>,
+    pub updates: Arc<Updates>,
     log: Option<mpsc::Sender<Pending>>,
     pub limiter: RateLimiter,
     pub faults: Faults,
@@ -180,12 +201,12 @@ impl Shared {
         log: Option<Log>,
         stop: CancellationToken,
     ) -> (Arc<Self>, Option<Writer>) {
-        let (updates, _) = broadcast::channel(UPDATES);
+        let updates = Arc::new(Updates::default());
         let (sender, receiver) = mpsc::channel(PENDING);
         let writer = log.map(|log| Writer {
             log,
             receiver,
-            updates: updates.clone(),
+            updates: Arc::clone(&updates),
         });
         let shared = Self {
             floor: Mutex::new(floor),
@@ -205,13 +226,22 @@ impl Shared {
 
     /// Looks at the exchange as it is now.
     pub fn read<T>(&self, look: impl FnOnce(&Exchange) -> T) -> T {
+        self.look(|floor| look(&floor.exchange))
+    }
+
+    /// What the clock shows now.
+    pub fn hours(&self) -> Hours {
+        self.look(Floor::hours)
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Floor) -> T) -> T {
         let mut floor = self.floor();
         // While the disk lags behind, the market stands still rather than run ahead of its memory.
         if let Ok(place) = self.place() {
             floor.run();
             self.hand_over(&mut floor, place, None);
         }
-        look(&floor.exchange)
+        look(&floor)
     }
 
     /// A place in the queue to the disk; none is needed without a log.
@@ -290,11 +320,15 @@ impl Shared {
         let batch = exchange.take_batch();
         let messages: Vec<Message> = updates
             .iter()
-            .map(|update| Message {
+            .zip(floor.told + 1..)
+            .map(|(update, number)| Message {
                 account: update.account,
+                at: update.at,
+                number,
                 json: Bytes::from(wire::update(update, exchange).to_string()),
             })
             .collect();
+        floor.told += messages.len() as u64;
         match place {
             Some(place) => {
                 if batch.is_some() || !messages.is_empty() || done.is_some() {
@@ -307,7 +341,7 @@ impl Shared {
                     });
                 }
             }
-            None => publish(&self.updates, messages),
+            None => self.updates.publish(messages),
         }
     }
 
@@ -382,7 +416,7 @@ impl Shared {
 pub struct Writer {
     log: Log,
     receiver: mpsc::Receiver<Pending>,
-    updates: broadcast::Sender<Message>,
+    updates: Arc<Updates>,
 }
 
 impl Writer {
@@ -403,7 +437,7 @@ impl Writer {
             }
             let last = pending.iter().any(|entry| entry.last);
             for entry in pending.drain(..) {
-                publish(&self.updates, entry.messages);
+                self.updates.publish(entry.messages);
                 if let Some(done) = entry.done {
                     let _ = done.send(());
                 }
@@ -412,13 +446,6 @@ impl Writer {
                 return Ok(());
             }
         }
-    }
-}
-
-fn publish(updates: &broadcast::Sender<Message>, messages: Vec<Message>) {
-    for message in messages {
-        // Nobody listening is no error.
-        let _ = updates.send(message);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use chrono::NaiveDate;
 use common::calendar;
 use common::service::{Call, Context, Failing, Failure, Ports};
@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use crate::api;
 use crate::api::auth::{self, Credentials};
 use crate::api::error::endpoint_not_found;
-use crate::api::faults;
+use crate::api::{faults, manners};
 use crate::core::{Asset, Exchange, ExchangeSettings, Nanos};
 use crate::data::{self, Hub, Tape};
+use crate::listen;
 use crate::recording::{LoadError, Recording, Series};
 use crate::replay::{Clock, ClockError, ClockSettings, Replay, Schedule, ScheduleError};
 use crate::server::{Floor, Shared};
@@ -28,8 +29,6 @@ use crate::storage::{Log, StorageError};
 
 /// The name of the port in [`Context::started`].
 pub const PORT: &str = "exchange";
-/// How long requests may take to their end after the service was asked to stop.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the exchange doesn't run.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +83,10 @@ pub async fn run_announced(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::port("ports.exchange", &address.to_string(), &error))?;
-    let port = listener
+    let bound = listener
         .local_addr()
-        .map_err(|error| Failure::failed(error.to_string()))?
-        .port();
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let port = bound.port();
 
     let stop = context.token();
     let (shared, writer) = Shared::new(prepared.floor, settings, prepared.log, stop.clone());
@@ -108,12 +107,8 @@ pub async fn run_announced(
     context.started(Ports::from([(PORT.to_owned(), port)]));
 
     let app = app(&shared, prepared.schedule, prepared.hub);
-    let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = tokio::select! {
-        served = serve => served,
-        // Whoever hasn't finished a request by then is left behind.
-        () = async { stop.cancelled().await; tokio::time::sleep(PATIENCE).await } => Ok(()),
-    };
+    let closed = shared.faults.closed.subscribe();
+    listen::serve(listener, bound, app, closed, stop.clone()).await;
     stop.cancel();
     let _ = driver.await;
     if let Some(calls) = calls {
@@ -126,7 +121,7 @@ pub async fn run_announced(
             .await
             .map_err(|error| Failure::failed(format!("the log's writer ended: {error}")))??;
     }
-    served.map_err(|error| Error::Run(Failure::failed(format!("HTTP server: {error}"))))
+    Ok(())
 }
 
 fn app(shared: &Arc<Shared>, schedule: Arc<Schedule>, hub: Arc<Hub>) -> Router {
@@ -144,7 +139,11 @@ fn app(shared: &Arc<Shared>, schedule: Arc<Schedule>, hub: Arc<Hub>) -> Router {
     let market = data::Market::new(
         schedule,
         hub,
-        data::Settings::default(),
+        data::Settings {
+            connections_per_key: shared.settings.data_connections,
+            symbols_per_connection: shared.settings.data_symbols,
+            ..data::Settings::default()
+        },
         admit,
         shared.stop.clone(),
     );
@@ -154,11 +153,12 @@ fn app(shared: &Arc<Shared>, schedule: Arc<Schedule>, hub: Arc<Hub>) -> Router {
         .merge(data::stream(market))
         .fallback(endpoint_not_found)
         .method_not_allowed_fallback(endpoint_not_found);
-    if shared.settings.control {
+    let router = if shared.settings.control {
         router.layer(from_fn_with_state(Arc::clone(shared), faults::suffer))
     } else {
         router
-    }
+    };
+    router.layer(from_fn(manners::keep))
 }
 
 async fn answer_calls(shared: Arc<Shared>, mut calls: mpsc::Receiver<Call>) {
@@ -249,7 +249,14 @@ fn prepare(settings: &Settings) -> Result<Prepared, Error> {
     for tick in replay.standing() {
         hub.publish(&tick);
     }
-    let floor = Floor::new(exchange, replay, clock, Instant::now(), Arc::clone(&hub));
+    let floor = Floor::new(
+        exchange,
+        replay,
+        clock,
+        Arc::clone(&schedule),
+        Instant::now(),
+        Arc::clone(&hub),
+    );
     Ok(Prepared {
         floor,
         log,

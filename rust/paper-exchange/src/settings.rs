@@ -30,6 +30,10 @@ pub struct Settings {
     pub control: bool,
     /// Requests a minute a key; 0 is no limit.
     pub rate_limit: u32,
+    /// Market-data streams that a key may hold at a time; 0 is no limit, Alpaca's is 1.
+    pub data_connections: usize,
+    /// Symbols that one of them may subscribe to; 0 is no limit, Alpaca's free plan has 30.
+    pub data_symbols: usize,
     pub paused: bool,
     /// RFC 3339: where market time begins.
     pub start: Option<String>,
@@ -56,6 +60,8 @@ impl Default for Settings {
             close_pause_s: 5.0,
             control: false,
             rate_limit: 0,
+            data_connections: 0,
+            data_symbols: 0,
             paused: false,
             start: None,
             from: None,

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::manners::LARGEST_BODY;
 use crate::core::{Refusal, RefusalKind};
 
 /// An answer that refuses.
@@ -46,6 +47,15 @@ impl ApiError {
             StatusCode::BAD_REQUEST,
             40_010_000,
             "request body format is invalid",
+        )
+    }
+
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            41_310_000,
+            format!("request body is larger than {LARGEST_BODY} bytes"),
         )
     }
 

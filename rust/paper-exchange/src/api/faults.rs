@@ -14,11 +14,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::error::ApiError;
+use crate::listen::Closed;
 use crate::server::Shared;
 
 const LONGEST_DELAY_MS: u64 = 600_000;
+/// No connection reaches the exchange to end it earlier.
+const LONGEST_REFUSAL_S: f64 = 60.0;
 const FAULTS: usize = 100;
 
 /// One fault of the REST API. Those that match a request are used up in the order they were given.
@@ -67,13 +71,15 @@ pub enum UpdateFault {
 }
 
 /// What `POST /_exchange/faults` takes; it adds requests and sets the rest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultPlan {
     pub requests: Vec<RequestFault>,
     pub updates: UpdateFault,
     /// How many of the next updates are lost.
     pub drop_updates: u32,
+    /// For so many real seconds nobody listens on the port, and connections end with their request.
+    pub refuse_s: f64,
     /// Ends every trade_updates connection now.
     #[serde(skip_serializing)]
     pub disconnect: bool,
@@ -85,6 +91,8 @@ pub struct Faults {
     plan: Mutex<FaultPlan>,
     /// Counts the times at which all streams were cut.
     pub cuts: watch::Sender<u64>,
+    /// Until when connections are refused.
+    pub(crate) closed: watch::Sender<Closed>,
 }
 
 impl Default for Faults {
@@ -92,6 +100,7 @@ impl Default for Faults {
         Self {
             plan: Mutex::default(),
             cuts: watch::Sender::new(0),
+            closed: watch::Sender::new(None),
         }
     }
 }
@@ -135,6 +144,37 @@ impl Faults {
     }
 }
 
+/// One listener's updates, as well as the faults in force let them through.
+#[derive(Debug)]
+pub struct Unreliable<T> {
+    /// An update that waits to be overtaken.
+    held: Option<T>,
+}
+
+impl<T> Default for Unreliable<T> {
+    fn default() -> Self {
+        Self { held: None }
+    }
+}
+
+impl<T: Clone> Unreliable<T> {
+    /// What is told now that `update` has come.
+    pub fn pass(&mut self, faults: &Faults, update: T) -> Vec<T> {
+        let earlier = self.held.take();
+        let mut told = match faults.next_update() {
+            UpdateFault::Mute => return Vec::new(),
+            UpdateFault::Duplicate => vec![update.clone(), update],
+            UpdateFault::Reorder if earlier.is_none() => {
+                self.held = Some(update);
+                return Vec::new();
+            }
+            UpdateFault::Reorder | UpdateFault::None => vec![update],
+        };
+        told.extend(earlier);
+        told
+    }
+}
+
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Json<FaultPlan> {
     Json(shared.faults.with(|plan| plan.clone()))
 }
@@ -162,6 +202,12 @@ pub(super) async fn add(
             )));
         }
     }
+    if !(0.0..=LONGEST_REFUSAL_S).contains(&plan.refuse_s) {
+        return Err(ApiError::malformed(format!(
+            "refuse_s is from 0 to {LONGEST_REFUSAL_S} real seconds, not {}",
+            plan.refuse_s
+        )));
+    }
     if plan.disconnect {
         shared.faults.cuts.send_modify(|count| *count += 1);
     }
@@ -172,6 +218,10 @@ pub(super) async fn add(
             )));
         }
         current.requests.extend(plan.requests);
+        if plan.refuse_s > 0.0 {
+            let until = Instant::now() + Duration::from_secs_f64(plan.refuse_s);
+            shared.faults.closed.send_replace(Some(until));
+        }
         current.updates = plan.updates;
         current.drop_updates = plan.drop_updates;
         Ok(Json(current.clone()))

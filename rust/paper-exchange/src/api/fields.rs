@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use common::calendar;
+use futures_util::StreamExt;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::manners::{LARGEST_BODY, waste};
 use crate::core::Nanos;
-
-const LARGEST_BODY: usize = 1 << 20;
 
 /// The fields of a JSON object, kept as written: a number is never a float here.
 #[derive(Debug, Default)]
@@ -26,15 +25,15 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, ApiError> {
-        let bytes = to_bytes(request.into_body(), LARGEST_BODY)
-            .await
-            .map_err(|_| {
-                ApiError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    41_310_000,
-                    format!("request body is larger than {LARGEST_BODY} bytes"),
-                )
-            })?;
+        let mut chunks = request.into_body().into_data_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|_| ApiError::body())?);
+            if bytes.len() > LARGEST_BODY {
+                waste(Body::from_stream(chunks)).await;
+                return Err(ApiError::too_large());
+            }
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|_| ApiError::body())

@@ -11,20 +11,18 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::fields::Params;
 use super::wire;
-use crate::core::{Nanos, Phase};
+use crate::core::Nanos;
 use crate::server::Shared;
 
 type Answer = Result<Json<Value>, ApiError>;
 
 pub(super) async fn clock(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let (now, phase) = shared.read(|exchange| (exchange.now(), exchange.phase()));
-    let open = calendar::next_open(now).map(|session| wire::eastern(session.open));
-    let close = calendar::next_close(now).map(|session| wire::eastern(session.close));
+    let hours = shared.hours();
     Json(json!({
-        "timestamp": wire::eastern(now),
-        "is_open": phase == Phase::Regular,
-        "next_open": open,
-        "next_close": close,
+        "timestamp": wire::eastern(hours.now),
+        "is_open": hours.is_open,
+        "next_open": hours.next_open.map(wire::eastern),
+        "next_close": hours.next_close.map(wire::eastern),
     }))
 }
 

@@ -4,11 +4,13 @@ pub mod auth;
 pub mod error;
 pub mod faults;
 pub mod limit;
+pub mod manners;
 pub mod wire;
 
 mod account;
 mod activities;
 mod control;
+mod events;
 mod fields;
 mod history;
 mod market;
@@ -39,6 +41,7 @@ pub fn router(shared: &Arc<Shared>) -> Router {
         .route("/v2/account/portfolio/history", get(history::show))
         .route("/v2/account/activities", get(activities::list))
         .route("/v2/account/activities/{kind}", get(activities::list_kind))
+        .route("/v2/events/trades", get(events::trades))
         .route("/v2/clock", get(market::clock))
         .route("/v2/calendar", get(market::calendar))
         .route("/v2/assets", get(market::assets))

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};
 
 use super::auth::Credentials;
-use super::faults::UpdateFault;
+use super::faults::Unreliable;
 use crate::server::Shared;
 
 const AUTHENTICATION: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub(super) async fn upgrade(
                 shared,
                 account: None,
                 listens: false,
-                held: None,
+                unreliable: Unreliable::default(),
             };
             // The client is gone, or was told why it has to go.
             let _ = session.serve().await;
@@ -54,8 +54,7 @@ struct Session {
     shared: Arc<Shared>,
     account: Option<usize>,
     listens: bool,
-    /// An update that waits to be overtaken.
-    held: Option<Bytes>,
+    unreliable: Unreliable<Bytes>,
 }
 
 impl Session {
@@ -92,23 +91,11 @@ impl Session {
         }
     }
 
-    /// Passes an update on, as well as the faults in force let it.
     async fn tell(&mut self, json: Bytes) -> Result<(), Over> {
-        let earlier = self.held.take();
-        match self.shared.faults.next_update() {
-            UpdateFault::Mute => return Ok(()),
-            UpdateFault::Duplicate => self.send(json.clone()).await?,
-            UpdateFault::Reorder if earlier.is_none() => {
-                self.held = Some(json);
-                return Ok(());
-            }
-            UpdateFault::Reorder | UpdateFault::None => {}
+        for json in self.unreliable.pass(&self.shared.faults, json) {
+            self.send(json).await?;
         }
-        self.send(json).await?;
-        match earlier {
-            Some(earlier) => self.send(earlier).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn request(&mut self, bytes: &[u8]) -> Result<(), Over> {
