@@ -18,7 +18,7 @@ import zmq
 import zmq.asyncio
 from loguru import logger
 
-from console.engine.commands import Ack, AnyCommand, Outcome, decode_command, encode
+from console.engine.commands import UNREADABLE, Ack, AnyCommand, Outcome, decode_command, encode
 from console.engine.events import Event
 from console.engine.state import Refusal, TradingState
 from console.exits import CONFIG, ExitError
@@ -161,7 +161,12 @@ class Bus:
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.opt(exception=error).error("{} ended", task.get_name())
 
     # -- commands ----------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ class Bus:
             identity, payload = frames
             try:
                 command = decode_command(payload)
-            except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            except UNREADABLE as error:
                 self._count_malformed(str(error))
                 await self._answer(router, identity, _not_understood(payload, str(error)))
                 continue
@@ -227,7 +232,7 @@ class Bus:
                 kind = msgspec.json.decode(payload, type=_Kind).type
                 if kind == "RiskUpdate":
                     await self._on_risk(msgspec.json.decode(payload, type=RiskWord))
-            except (msgspec.DecodeError, RecursionError) as error:
+            except UNREADABLE as error:
                 self._count_malformed(f"risk: {error}")
 
 
@@ -243,7 +248,7 @@ def _forget(sending: Awaitable[Any]) -> None:
 def _not_understood(payload: bytes, why: str) -> Ack:
     try:
         identity = str(msgspec.json.decode(payload, type=dict[str, Any]).get("id", ""))[:128]
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         identity = ""
     return Ack(
         id=identity,

@@ -31,6 +31,25 @@ class Clocks:
 
 
 SYSTEM_CLOCKS = Clocks()
+JUMP_S = 2.0
+"""Between two looks the wall clock may drift so far from the monotonic one and not have jumped."""
+
+
+class JumpWatch:
+    """Sees that the wall clock was set, or that the machine slept: the monotonic one did not."""
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
+        self._apart = self._apart_now()
+
+    def _apart_now(self) -> float:
+        return self._clocks.wall_ns() / 1e9 - self._clocks.monotonic()
+
+    def look(self) -> float:
+        """By how many seconds it jumped since the last look; 0 where it did not."""
+        before, self._apart = self._apart, self._apart_now()
+        by = self._apart - before
+        return by if abs(by) >= JUMP_S else 0.0
 
 
 class ReplayStatus(Struct, frozen=True, kw_only=True):

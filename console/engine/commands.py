@@ -193,6 +193,9 @@ class Ack(Struct, frozen=True, kw_only=True, tag_field="type", tag="Ack"):
     """Wall clock, ns."""
 
 
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What decoding may raise: no JSON or wrong fields, bytes that are no UTF-8, nesting too deep."""
+
 _decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _encoder = msgspec.json.Encoder()
 
@@ -200,8 +203,7 @@ _encoder = msgspec.json.Encoder()
 def decode_command(payload: bytes) -> AnyCommand:
     """Parse one command.
 
-    Raises:
-        msgspec.DecodeError: no JSON, or (`msgspec.ValidationError`) a field that is wrong, by name.
+    Raises one of `UNREADABLE`: for a field that is wrong `msgspec.ValidationError`, by its name.
     """
     return _decoder.decode(payload)
 

@@ -27,7 +27,13 @@ from console.engine.execution import BrokerThread, Execution, Priority
 from console.engine.feed import Feed
 from console.engine.orders import SETTLEMENTS, in_words, moved
 from console.engine.risk import Gatekeeper, refused
-from console.engine.sizing import level_price, malformed, reference_price, shares_of
+from console.engine.sizing import (
+    level_price,
+    malformed,
+    malformed_change,
+    reference_price,
+    shares_of,
+)
 from console.engine.state import (
     OrderState,
     OrderType,
@@ -244,6 +250,8 @@ class Desk:
         old = self._books.find(command.client_order_id)
         if old is None or old.state.is_final or old.id is None:
             return self._not_open(command, command.client_order_id, old)
+        if (problem := malformed_change(command)) is not None:
+            return self._refusal(command, problem)
         if (reason := self._blocked()) is not None:
             return self._refusal(command, refused("ready", "ready", "not ready", reason))
         await self._feed.ensure_quote(old.symbol)

@@ -22,7 +22,7 @@ from loguru import logger
 from console.broker.errors import BrokerAuthError, BrokerError
 from console.engine.books import Books
 from console.engine.bus import Bus, RiskWord, bus_keys
-from console.engine.clocks import SYSTEM_CLOCKS, Clocks, MarketClock, ReplayControl
+from console.engine.clocks import SYSTEM_CLOCKS, Clocks, JumpWatch, MarketClock, ReplayControl
 from console.engine.commands import Ack, AnyCommand
 from console.engine.crash import armed_point
 from console.engine.desk import Desk
@@ -97,6 +97,7 @@ class Engine:
         self._state_dir = state_dir
         self._replay = replay
         self._clocks = clock
+        self._jumps = JumpWatch(clock)
         self._mode = settings.mode.value
         self._armed = armed_point()
         self._facts = Facts(clock)
@@ -209,6 +210,7 @@ class Engine:
             quote_stale_s=settings.feed.quote_stale_s,
             on_frame=facts.deliver,
             on_connection=facts.connected,
+            look_at_clocks=self._look_at_clocks,
         )
         self._session_watch = SessionWatch(
             session,
@@ -220,6 +222,7 @@ class Engine:
             replay=self._replay,
             emit=facts.emit,
             on_connection=facts.connected,
+            look_at_clocks=self._look_at_clocks,
         )
         self._upkeep = Upkeep(
             books,
@@ -437,6 +440,15 @@ class Engine:
             f"{order.client_order_id}: it is not known whether the broker has it ({order.reason}); "
             f"{order.symbol} takes no new orders until it is found or settled",
         )
+
+    def _look_at_clocks(self) -> None:
+        """Nothing here is reckoned by the wall clock; but a machine that slept has missed things,
+        and its monotonic clock stood still meanwhile."""
+        if by := self._jumps.look():
+            text = f"the wall clock jumped by {by:+.0f} s; the books are compared with the broker"
+            self._facts.notice(Severity.WARNING, "clock", text)
+            self._gatekeeper.doubt_quotes()
+            self._upkeep.compare_soon()
 
     def _on_account(self, payload: dict[str, Any]) -> None:
         identity = str(payload.get("id") or payload.get("account_number") or "")

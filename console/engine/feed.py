@@ -47,6 +47,7 @@ class Feed:
         quote_stale_s: float,
         on_frame: Callable[[MarketFrame], None],
         on_connection: Callable[[ConnectionView], None],
+        look_at_clocks: Callable[[], None],
     ) -> None:
         self._receiver = receiver
         self._gatekeeper = gatekeeper
@@ -59,6 +60,7 @@ class Feed:
         self._quote_stale_s = quote_stale_s
         self._on_frame = on_frame
         self._on_connection = on_connection
+        self._look_at_clocks = look_at_clocks
         self._frame: FeedFrame | None = None
         self._connection: ConnectionView | None = None
         self._asked: dict[str, asyncio.Task[None]] = {}
@@ -135,6 +137,7 @@ class Feed:
 
         Nothing is raised: without one the gate refuses what needs a quote, and says so.
         """
+        self._look_at_clocks()
         at = self._gatekeeper.quoted_at(symbol)
         if at is not None and self._clocks.monotonic() - at <= self._quote_stale_s:
             return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from console.engine.commands import Ack, AnyCommand, GetState, Outcome, encode
+from console.engine.commands import UNREADABLE, Ack, AnyCommand, GetState, Outcome, encode
 from console.engine.events import AnyEvent, Event, MarketFrame, Snapshot, decode_event
 from console.engine.runtime import RuntimeInfo
 from console.engine.state import Refusal
@@ -294,7 +294,7 @@ class RemoteLink:
     async def _answers(self, socket: zmq.asyncio.Socket) -> None:
         while True:
             payload = await socket.recv()
-            with contextlib.suppress(msgspec.DecodeError):
+            with contextlib.suppress(*UNREADABLE):
                 ack = msgspec.json.decode(payload, type=Ack)
                 answer = self._waiting.get(ack.id)
                 if answer is not None and not answer.done():
@@ -316,7 +316,7 @@ class RemoteLink:
                 frame = await socket.recv()
                 try:
                     event = decode_event(frame.partition(b" ")[2])
-                except msgspec.DecodeError:
+                except UNREADABLE:
                     continue
                 if isinstance(event, Snapshot):
                     if seq is None or event.state.seq != seq:

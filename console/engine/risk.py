@@ -7,6 +7,7 @@ session) and turns verdicts into the `RiskReport` that a person reads.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,12 @@ class Gatekeeper:
         if bid > 0 and ask > 0:
             self._quoted_at[symbol] = at
             self._quotes[symbol] = (Decimal(repr(bid)), Decimal(repr(ask)))
+
+    def doubt_quotes(self) -> None:
+        """Nobody knows how old they are: until newer ones come they count as stale."""
+        for symbol, (bid, ask) in self._quotes.items():
+            self._gate.set_quote(symbol, float(bid), float(ask), math.nan, -math.inf)
+        self._quoted_at.clear()
 
     def quoted_at(self, symbol: str) -> float | None:
         """The monotonic second of the newest quote; None without one."""

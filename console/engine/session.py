@@ -38,6 +38,7 @@ class SessionWatch:
         replay: ReplayControl | None,
         emit: Callable[[Event], None],
         on_connection: Callable[[ConnectionView], None],
+        look_at_clocks: Callable[[], None],
     ) -> None:
         self._session = session
         self._reads = reads
@@ -48,6 +49,7 @@ class SessionWatch:
         self._replay = replay
         self._emit = emit
         self._on_connection = on_connection
+        self._look_at_clocks = look_at_clocks
         self._told: SessionView | None = None
         self._connection: ConnectionView | None = None
 
@@ -59,6 +61,7 @@ class SessionWatch:
 
     async def poll(self) -> bool:
         """Ask once; whether the broker answered."""
+        self._look_at_clocks()
         sent_at = self._clocks.monotonic()
         replay = self._replay
 

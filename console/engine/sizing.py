@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
-from console.engine.commands import Level, SubmitOrder
+from console.engine.commands import Level, ReplaceOrder, SubmitOrder
 from console.engine.grammar import MAX_SYMBOL_LENGTH
 from console.engine.orders import MAX_ID_LENGTH
 from console.engine.risk import refused
@@ -15,6 +16,7 @@ _SYMBOL = re.compile(r"[A-Z][A-Z0-9]*([./][A-Z0-9]+)?")
 _ID = re.compile(r"[!-~]+")
 _SHARE = Decimal(1)
 _SMALLEST = Decimal("0.000000001")
+_LARGEST = Decimal(10) ** 12
 
 _PRICES = {
     OrderType.MARKET: (),
@@ -39,7 +41,7 @@ def malformed(order: SubmitOrder) -> RiskReport | None:
             "an order has exactly one of qty, notional, position_fraction and equity_fraction",
             "give one of them",
         )  # fmt: skip
-    if not given[0].is_finite() or given[0] <= 0:
+    if not _is_sane(given[0]):
         return refused(
             "quantity", "> 0", str(given[0]), f"a size of {given[0]} is no size",
             "give one above zero",
@@ -56,10 +58,8 @@ def _bad_prices(order: SubmitOrder) -> RiskReport | None:
     wanted = _PRICES.get(order.order_type)
     for name in ("limit_price", "stop_price", "trail_price", "trail_percent"):
         price: Decimal | None = getattr(order, name)
-        if price is not None and (not price.is_finite() or price <= 0):
-            return refused(
-                "price", "> 0", str(price), f"{name} {price} is no price", "give one above zero"
-            )
+        if price is not None and not _is_sane(price):
+            return _no_price(name, price)
         is_trail = name.startswith("trail")
         needed = wanted is not None and name in wanted
         if wanted is not None and (price is not None) != needed:
@@ -78,6 +78,11 @@ def _bad_prices(order: SubmitOrder) -> RiskReport | None:
             "price", "trailing stops", "trail",
             "a trailing stop has exactly one of trail_price and trail_percent", "give one of them",
         )  # fmt: skip
+    for name, level in (("take_profit", order.take_profit), ("stop_loss", order.stop_loss)):
+        if level is not None and level.price is not None and not _is_sane(level.price):
+            return _no_price(name, level.price)
+        if level is not None and level.percent is not None and not _is_sane(abs(level.percent)):
+            return _no_price(name, level.percent)
     levels = (order.take_profit is not None) + (order.stop_loss is not None)
     need = {OrderClass.SIMPLE: 0, OrderClass.OTO: 1, OrderClass.BRACKET: 2, OrderClass.OCO: 2}
     if levels != need[order.order_class]:
@@ -86,6 +91,30 @@ def _bad_prices(order: SubmitOrder) -> RiskReport | None:
             f"a {order.order_class.value} order has {need[order.order_class]} of take_profit and "
             "stop_loss", "give the levels that its class needs",
         )  # fmt: skip
+    return None
+
+
+def _is_sane(number: Decimal) -> bool:
+    """Whether it is above zero and of a magnitude that anything can be reckoned with."""
+    return number.is_finite() and _SMALLEST <= number <= _LARGEST
+
+
+def _no_price(name: str, price: Decimal) -> RiskReport:
+    return refused("price", "> 0", str(price), f"{name} {price} is no price", "give one above zero")
+
+
+def malformed_change(change: ReplaceOrder) -> RiskReport | None:
+    """Why no order can be changed so; None if one can."""
+    numbers: Iterable[tuple[str, Decimal | None]] = (
+        ("qty", change.qty), ("limit_price", change.limit_price),
+        ("stop_price", change.stop_price), ("trail", change.trail),
+    )  # fmt: skip
+    for name, number in numbers:
+        if number is not None and not _is_sane(number):
+            return refused(
+                "quantity" if name == "qty" else "price", "> 0", str(number),
+                f"{name} {number} is no number to change it to", "give one above zero",
+            )  # fmt: skip
     return None
 
 
