@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from console.apart import ReplayApart, ServiceApart, require_port
 from console.config import ConfigError, Mode
 from console.engine.runtime import RuntimeInfo
 from console.exits import CONFIG, FAILED, UNAVAILABLE, ExitError
@@ -27,9 +28,11 @@ from console.health.checks import Checks, Finding, HealthRecord, Status
 from console.health.metrics import Metrics
 from console.health.server import HealthServer
 from console.runtime import StateDir, exchange_dir
+from console.service_log import ServiceLog
 from console.services import (
     EmbeddedReplay,
     SupervisedService,
+    bus_url,
     exchange_settings,
     execution_engine_settings,
     market_data_settings,
@@ -39,7 +42,9 @@ from console.services import (
 from console.watch import engine_metrics, figures, watch_engine
 
 if TYPE_CHECKING:
+    from console.bridge.security import BusKeys
     from console.config import ConfigWatcher, Overrides, Reloaded, ReloadRefused, Settings
+    from console.engine.clocks import ReplayControl
     from console.engine.engine import Engine
     from console.engine.link import Link, LocalLink
     from console.engine.state import ServiceView
@@ -62,7 +67,7 @@ class Host:
     ) -> None:
         self.settings = settings
         self.ports: dict[str, int] = {}
-        self.services: dict[str, SupervisedService] = {}
+        self.services: dict[str, SupervisedService | ServiceApart] = {}
         self.record = HealthRecord(settings.state_dir / "health" / "console.json", "console")
         self.checks = Checks(
             "console", ready=self._ready, metrics=self._metrics, record=self.record
@@ -72,6 +77,8 @@ class Host:
         self._state_dir: StateDir | None = None
         self._accounts: StateDir | None = None
         self._health: HealthServer | None = None
+        self._keys: BusKeys | None = None
+        self._service_log = ServiceLog(settings.log.level)
         self._feed: FeedReceiver | None = None
         self._engine: Engine | None = None
         self._watcher: ConfigWatcher | None = None
@@ -121,6 +128,11 @@ class Host:
         self.record.started()
         for warning in settings.warnings:
             log.warning(warning)
+        from console.engine.bus import bus_keys
+
+        # Before anything is bound that would need them.
+        self._keys = bus_keys(settings)
+        self._service_log.start()
 
         self._health = HealthServer(
             self.checks,
@@ -131,44 +143,70 @@ class Host:
         await self._health.start()
         self.ports["health"] = self._health.port
 
-        replay = None
-        if settings.mode is Mode.DEMO:
-            self._accounts = StateDir.take(exchange_dir(settings.state_dir))
-            exchange = await self._serve(
-                "paper-exchange", exchange_settings(settings, settings.state_dir)
-            )
-            replay = EmbeddedReplay(exchange)
+        replay = await self._start_exchange() if settings.mode is Mode.DEMO else None
         endpoint = settings.endpoint(self.ports.get("exchange"))
-        await self._serve("market-data", market_data_settings(settings, endpoint))
+        await self._serve("market-data", lambda: market_data_settings(settings, endpoint))
+        if "market" not in self.ports:
+            require_port(settings, "market", "the console")
         await self._start_engine(endpoint, replay)
         commands, events = self.ports["commands"], self.ports["events"]
+        market = self.ports["market"]
         await asyncio.gather(
             self._serve(
                 "execution-engine",
-                execution_engine_settings(settings, commands=commands, market=self.ports["market"]),
+                lambda: execution_engine_settings(settings, commands=commands, market=market),
             ),
             self._serve(
                 "risk-manager",
-                risk_manager_settings(
-                    settings, commands=commands, events=events, market=self.ports["market"]
+                lambda: risk_manager_settings(
+                    settings, commands=commands, events=events, market=market
                 ),
             ),
         )
-        if settings.ports.risk == 0:
+        if settings.ports.risk == 0 and "risk" in self.ports:
             self.engine.watch_risk(self.ports["risk"])
         self._write_runtime()
         self._watch_settings()
         self._looking = asyncio.create_task(self._look_after_health(), name="health")
 
-    async def _serve(self, name: str, values: dict[str, Any]) -> SupervisedService:
-        service = SupervisedService(name, values, self._service_changed)
+    async def _start_exchange(self) -> ReplayControl | None:
+        """The demo's exchange, here or apart, and how its recording is played."""
+        settings = self.settings
+        if "paper-exchange" not in settings.services.embed:
+            port = require_port(settings, "exchange", "the console")
+            await self._serve("paper-exchange", dict)
+            return ReplayApart(port) if settings.demo.control else None
+        self._accounts = StateDir.take(exchange_dir(settings.state_dir))
+        exchange = await self._serve(
+            "paper-exchange", lambda: exchange_settings(settings, settings.state_dir)
+        )
+        assert isinstance(exchange, SupervisedService)
+        return EmbeddedReplay(exchange)
+
+    async def _serve(
+        self, name: str, values: Callable[[], dict[str, Any]]
+    ) -> SupervisedService | ServiceApart:
+        service: SupervisedService | ServiceApart
+        if name in self.settings.services.embed:
+            service = SupervisedService(name, values(), self._service_changed)
+        else:
+            service = ServiceApart(name, self.settings, self._service_changed, self._service_found)
         self.services[name] = service
         await service.start()
         self.ports |= service.ports
         self.checks.add(name, functools.partial(_service_finding, service))
         return service
 
-    async def _start_engine(self, endpoint: Any, replay: EmbeddedReplay | None) -> None:
+    def _service_found(self, ports: dict[str, int]) -> None:
+        """A service apart is at other ports than it was."""
+        self.ports |= ports
+        if self._engine is None or self._stopping:
+            return
+        if "risk" in ports:
+            self._engine.watch_risk(ports["risk"])
+        self._write_runtime()
+
+    async def _start_engine(self, endpoint: Any, replay: ReplayControl | None) -> None:
         from console.broker.errors import BrokerError, BrokerUnavailable
         from console.broker.session import BrokerSession
         from console.broker.streams import TradeUpdates
@@ -177,13 +215,16 @@ class Host:
         from signal_bridge import FeedReceiver
 
         settings = self.settings
+        keys = self._keys
         feed = FeedReceiver(
-            f"tcp://127.0.0.1:{self.ports['market']}",
+            bus_url(settings, self.ports["market"]),
             list(settings.feed.symbols),
             features=list(settings.feed.features),
             history=settings.feed.history,
             high_water_mark=settings.bus.high_water_mark,
             stale_after_s=settings.bus.stale_after_s,
+            secret_key=None if keys is None else keys.client.secret.decode(),
+            server_key=None if keys is None else keys.server_public.decode(),
         )
         feed.start()
         self._feed = feed
@@ -222,6 +263,7 @@ class Host:
             history=settings.feed.history,
             high_water_mark=settings.bus.high_water_mark,
             stale_after_s=settings.bus.stale_after_s,
+            keys_dir=str(settings.keys_dir) if settings.bus.security.enabled else "",
         ).write(settings.state_dir)
 
     async def _look_after_health(self) -> None:
@@ -256,6 +298,7 @@ class Host:
             self.engine.set_limits(change.settings)
         if self._logs is not None:
             self._logs.set_level(change.settings.log.level)
+            self._service_log.set_level(change.settings.log.level)
 
     def _service_changed(self, view: ServiceView) -> None:
         if self._engine is not None and not self._stopping:
@@ -299,6 +342,7 @@ class Host:
             await quietly(asyncio.to_thread(self._feed.stop, min(2.0, left())), "the feed")
         await ended("market-data")
         await ended("paper-exchange")
+        await quietly(asyncio.to_thread(self._service_log.stop, 0.5), "the services' log")
         if self._accounts is not None:
             self._accounts.release()
         if self._health is not None:
@@ -324,7 +368,7 @@ def _share_arenas() -> None:
         ctypes.CDLL(None).mallopt(arena_max, 2)
 
 
-def _service_finding(service: SupervisedService) -> Finding:
+def _service_finding(service: SupervisedService | ServiceApart) -> Finding:
     match service.view.status:
         case "healthy" | "starting":
             return Finding(Status.HEALTHY)

@@ -78,38 +78,48 @@ def exchange_settings(settings: Settings, state_dir: Path | None) -> Values:
     }
 
 
-def market_data_settings(settings: Settings, endpoint: Endpoint) -> Values:
+def bus_url(settings: Settings, port: int) -> str:
+    """Where a socket that was bound to `port` by `[bus]` is connected to, on this machine."""
+    bind = settings.bus.bind
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 read, not bound
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _on_the_bus(settings: Settings) -> Values:
+    """What every service on the bus is told alike."""
+    bus = settings.bus
     return {
+        "bind": bus.bind,
+        "high_water_mark": bus.high_water_mark,
+        "heartbeat_s": bus.heartbeat_s,
+        "stale_after_s": bus.stale_after_s,
+        "keys_dir": str(settings.keys_dir) if bus.security.enabled else None,
+        "state_dir": str(settings.state_dir),
+    }
+
+
+def market_data_settings(settings: Settings, endpoint: Endpoint) -> Values:
+    return _on_the_bus(settings) | {
         "stream_url": endpoint.market_stream_url,
         "key_id": endpoint.key_id,
         "secret_key": endpoint.secret_key.get_secret_value(),
         "symbols": list(settings.feed.symbols),
-        "bind": settings.bus.bind,
         "market_port": settings.ports.market,
         "health_port": settings.ports.market_data_health,
-        "high_water_mark": settings.bus.high_water_mark,
-        "heartbeat_s": settings.bus.heartbeat_s,
-        "stale_after_s": settings.bus.stale_after_s,
-        "state_dir": str(settings.state_dir),
     }
 
 
 def execution_engine_settings(settings: Settings, *, commands: int, market: int) -> Values:
     """`commands` and `market` are the ports that the engine and market-data really have."""
     execution = settings.execution
-    return {
-        "bind": settings.bus.bind,
+    return _on_the_bus(settings) | {
         "signal_port": settings.ports.signal,
-        "commands_url": f"tcp://127.0.0.1:{commands}",
-        "market_url": f"tcp://127.0.0.1:{market}",
+        "commands_url": bus_url(settings, commands),
+        "market_url": bus_url(settings, market),
         "health_port": settings.ports.execution_engine_health,
         "notional_per_signal": f"{execution.notional_per_signal:f}",
         "min_strength": execution.min_strength,
         "command_timeout_s": execution.command_timeout_s,
-        "high_water_mark": settings.bus.high_water_mark,
-        "heartbeat_s": settings.bus.heartbeat_s,
-        "stale_after_s": settings.bus.stale_after_s,
-        "state_dir": str(settings.state_dir),
     }
 
 
@@ -117,19 +127,14 @@ def risk_manager_settings(
     settings: Settings, *, commands: int, events: int, market: int | None = None
 ) -> Values:
     """`commands` and `events` are the ports that the engine really has, `market` market-data's."""
-    return {
-        "bind": settings.bus.bind,
-        "events_url": f"tcp://127.0.0.1:{events}",
-        "market_url": f"tcp://127.0.0.1:{market}" if market is not None else None,
-        "commands_url": f"tcp://127.0.0.1:{commands}",
+    return _on_the_bus(settings) | {
+        "events_url": bus_url(settings, events),
+        "market_url": bus_url(settings, market) if market is not None else None,
+        "commands_url": bus_url(settings, commands),
         "risk_port": settings.ports.risk,
         "health_port": settings.ports.risk_manager_health,
         "max_daily_loss_pct": float(settings.risk.max_daily_loss_pct),
         "max_drawdown_pct": float(settings.risk.max_drawdown_pct),
-        "high_water_mark": settings.bus.high_water_mark,
-        "heartbeat_s": settings.bus.heartbeat_s,
-        "stale_after_s": settings.bus.stale_after_s,
-        "state_dir": str(settings.state_dir),
     }
 
 
@@ -147,6 +152,24 @@ def start_service(name: str, values: Values, *, timeout_s: float = 10.0) -> Serv
         return Service.start(name, json.dumps(values), timeout_s=timeout_s)
     except ServiceError as error:
         raise ExitError(f"{name}: {error}", getattr(error, "exit_code", FAILED)) from None
+
+
+class NoHealthError(Exception):
+    """A service's health doesn't answer, or with something else."""
+
+
+async def ask_health(
+    session: aiohttp.ClientSession, host: str, port: int
+) -> tuple[str, str, dict[str, str]]:
+    """The status, message and metrics that a service tells of itself. Raises `NoHealthError`."""
+    host = f"[{host}]" if ":" in host else host
+    try:
+        async with session.get(f"http://{host}:{port}/health") as response:
+            body = await response.json()
+            metrics = {str(k): str(v) for k, v in body.get("metrics", {}).items()}
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+        raise NoHealthError(f"its health doesn't answer: {type(error).__name__}") from error
+    return str(body.get("status", "degraded")), str(body.get("message", "")), metrics
 
 
 class SupervisedService:
@@ -240,16 +263,13 @@ class SupervisedService:
             return
         host = self._values.get("bind", "127.0.0.1")
         try:
-            async with session.get(f"http://{host}:{self._health_port}/health") as response:
-                body = await response.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            self._say("degraded", f"its health doesn't answer: {type(error).__name__}")
+            status, message, metrics = await ask_health(session, host, self._health_port)
+        except NoHealthError as error:
+            self._say("degraded", str(error))
             return
-        metrics = {str(k): str(v) for k, v in body.get("metrics", {}).items()}
-        status = str(body.get("status", "degraded"))
         if starting and status != "healthy":
             status = "starting"
-        self._say(status, str(body.get("message", "")), metrics)
+        self._say(status, message, metrics)
 
     def _say(self, status: str, message: str = "", metrics: dict[str, str] | None = None) -> None:
         port = next(iter(self.ports.values()), None)

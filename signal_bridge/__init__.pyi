@@ -383,7 +383,7 @@ class RiskGate:
         buying_power: Decimal,
         multiplier: Decimal,
     ) -> None:
-        """The broker's figures; its buying power is taken to include the orders set before."""
+        """The broker's figures; its buying power is taken to include the orders and fills so far."""
 
     def set_position(self, symbol: str, qty: Decimal, price: Decimal) -> None:
         """The holding, signed; 0 removes it."""
@@ -404,6 +404,14 @@ class RiskGate:
         """An order that is open or may be; told again, it replaces what was known."""
 
     def remove_order(self, client_order_id: str) -> None: ...
+    def count_fill(
+        self, client_order_id: str, symbol: str, side: _Side, qty: Decimal, price: Decimal
+    ) -> None:
+        """A fill that the account's figures may not know of yet.
+
+        Told before the order and the position are: buying power stays reserved until the next
+        figures, unless those at hand include the order.
+        """
     @property
     def gross_exposure(self) -> Decimal:
         """Dollars at risk in all, open orders and those in doubt counted as filled."""
@@ -496,3 +504,12 @@ class Service:
 
 def run_service(name: str, settings: str) -> None:
     """Run a service in this thread until it ends; a signal handler that raises drains it first."""
+
+def start_log(level: str) -> None:
+    """Keep the services' log lines from now on: debug, info, warning or error. Again: another level."""
+
+def take_log(*, timeout_s: float) -> tuple[list[tuple[str, str, str, list[tuple[str, str]]]], int]:
+    """The lines kept, as (level, source, message, [(name, value)]), and how many were dropped.
+
+    Waits for the first one for `timeout_s` at most. Levels are those of `logging`.
+    """

@@ -157,7 +157,7 @@ def _read(path: Path) -> str:
             return file.read(65_536)
     except OSError as error:
         raise KeyFileError(
-            f"{path}: {error.strerror}; make the keys with console.bridge.security.generate"
+            f"{path}: {error.strerror}; make the keys with `trading-console keys new`"
         ) from None
 
 

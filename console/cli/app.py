@@ -302,6 +302,30 @@ def service(
     )  # fmt: skip
 
 
+@app.command()
+def up(
+    context: typer.Context,
+    config: Config = None,
+    profile: Profile = None,
+    values: Values = None,
+    state_dir: StateDir = None,
+    demo: Demo = False,
+    live_paper: LivePaper = False,
+    speed: Speed = None,
+    style: Output = Format.TEXT,
+) -> int:
+    """Run the whole system, one process a service, until a signal ends it."""
+    from console.cli.up import run_up
+
+    return run_up(
+        overrides_of(
+            context, config=config, profile=profile, values=values, state_dir=state_dir,
+            demo=demo, live_paper=live_paper, speed=speed,
+        ),
+        style,
+    )  # fmt: skip
+
+
 @_exchange.callback(invoke_without_command=True)
 def exchange(
     context: typer.Context,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.apart import ServiceInfo, require_port
+from console.cli.finding import is_alive
 from console.cli.output import Format, print_json, say
 from console.config import ConfigError, Overrides, Settings, default_state_dir, load_settings
 from console.config.layers import ENVIRONMENT_PREFIX
@@ -19,6 +21,7 @@ from console.exits import FAILED, OK, ExitError
 from console.host import secrets_of
 from console.logs import start_logs
 from console.runtime import StateDir, exchange_dir, is_taken
+from console.service_log import ServiceLog
 from console.services import (
     SERVICE_NAMES,
     Values,
@@ -57,21 +60,30 @@ def run_service_alone(overrides: Overrides, name: str) -> int:
     logs = start_logs(
         level=settings.log.level, style=settings.log.format, secrets=secrets_of(settings)
     )
+    service_log = ServiceLog(settings.log.level)
     try:
+        service_log.start()
         service = start_service(name, values)
         log.info("%s runs", name, extra={"fields": {"ports": service.ports}})
-        return _until_signalled(service)
+        info = ServiceInfo(name=name, pid=os.getpid(), ports=service.ports)
+        with info.announced(settings.state_dir):
+            return _until_signalled(service)
     finally:
+        service_log.stop()
         logs.stop()
 
 
 def _service_values(name: str, settings: Settings) -> Values:
     running = RuntimeInfo.read(settings.state_dir)
+    if running is not None and not is_alive(running.pid):
+        running = None
 
     def port_of(setting: str) -> int:
-        """Where the other side is: as the engine on this state directory says, or as configured."""
+        """Where the other side is: as it says on this state directory, or as configured."""
         if running is not None and setting in running.ports:
             return running.ports[setting]
+        if setting in ("market", "exchange"):
+            return require_port(settings, setting, name)
         port: int = getattr(settings.ports, setting)
         if port == 0:
             raise ConfigError(
@@ -129,8 +141,10 @@ def run_exchange(overrides: Overrides, options: ExchangeOptions, style: Format) 
     if options.end is not None:
         values["to"] = options.end
     logs = start_logs(level=settings.log.level, style=settings.log.format)
+    service_log = ServiceLog(settings.log.level)
     lock = StateDir.take(exchange_dir(state_dir))
     try:
+        service_log.start()
         service = start_service("paper-exchange", values, timeout_s=30.0)
         url = f"http://127.0.0.1:{service.ports['exchange']}"
         if style is Format.JSON:
@@ -145,9 +159,12 @@ def run_exchange(overrides: Overrides, options: ExchangeOptions, style: Format) 
             )
         else:
             print(_where_to_point(url, settings), flush=True)
-        return _until_signalled(service)
+        info = ServiceInfo(name="paper-exchange", pid=os.getpid(), ports=service.ports)
+        with info.announced(state_dir):
+            return _until_signalled(service)
     finally:
         lock.release()
+        service_log.stop()
         logs.stop()
 
 
@@ -197,7 +214,7 @@ Ctrl-C ends it; the accounts stay in {exchange_dir(settings.state_dir)}."""
 
 
 def reset_exchange(overrides: Overrides, style: Format) -> int:
-    """Put the accounts aside, and with them the journal of the console that traded on them."""
+    """Put the accounts aside, and with them what the console that traded on them remembers."""
     home = _exchange_home(overrides)
     if is_taken(home):
         # Raises with who has it.
@@ -211,7 +228,8 @@ def reset_exchange(overrides: Overrides, style: Format) -> int:
     StateDir.take(accounts).release()
     aside = home / f"reset-{time.strftime('%Y%m%d-%H%M%S')}"
     aside.mkdir(mode=0o700)
-    for path in [accounts, *sorted(home.glob("journal*"))]:
+    kept = [*sorted(home.glob("journal*")), *home.glob("risk-manager.json")]
+    for path in [accounts, *kept, *home.glob("signals-acted-on")]:
         path.rename(aside / path.name)
     if style is Format.JSON:
         print_json({"reset": True, "kept_aside": aside})

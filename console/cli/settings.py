@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from console.cli.output import Format, print_json, say
-from console.config import Overrides, Settings, load_settings
+from console.config import Overrides, load_settings
 from console.config.schema import shown
 from console.exits import CONFIG, OK, ExitError
 
@@ -80,7 +80,7 @@ def show_keys(overrides: Overrides, style: Format) -> int:
     found = {
         name: _place(name) for name in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "ALPACA_BASE_URL")
     }
-    folder = bus_keys_dir(settings)
+    folder = settings.keys_dir
     files = sorted(path.name for path in folder.glob("*.key*")) if folder.is_dir() else []
     if style is Format.JSON:
         print_json(
@@ -110,17 +110,11 @@ def show_keys(overrides: Overrides, style: Format) -> int:
     return OK
 
 
-def bus_keys_dir(settings: Settings) -> Path:
-    """Where the keys of a secured bus lie."""
-    folder = settings.bus.security.keys_dir
-    return Path(folder).expanduser().absolute() if folder else settings.state_dir / "keys"
-
-
 def make_bus_keys(overrides: Overrides, style: Format) -> int:
     """Make the key folder of a secured bus. Raises `ExitError` (78) where it can't be."""
     from console.bridge.security import KeyFileError, generate
 
-    folder = bus_keys_dir(load_settings(overrides))
+    folder = load_settings(overrides).keys_dir
     try:
         keys = generate(folder)
     except KeyFileError as error:

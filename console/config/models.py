@@ -181,6 +181,20 @@ class Bus(Section):
         return self
 
 
+SERVICE_NAMES = ("paper-exchange", "market-data", "execution-engine", "risk-manager")
+
+
+class Services(Section):
+    embed: Names = SERVICE_NAMES
+
+    @field_validator("embed")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in SERVICE_NAMES]:
+            raise ValueError(f"{unknown[0]!r} is no service; known are {', '.join(SERVICE_NAMES)}")
+        return names
+
+
 class Feed(Section):
     symbols: Symbols = ("SPY", "IBM", "BAC", "AIG")
     features: Names = ("rsi_14", "realized_vol_20")
@@ -253,6 +267,7 @@ class Settings(Section):
     demo: Demo = Demo()
     ports: Ports = Ports()
     bus: Bus = Bus()
+    services: Services = Services()
     feed: Feed = Feed()
     risk: Risk = Risk()
     execution: Execution = Execution()
@@ -272,6 +287,12 @@ class Settings(Section):
     """Where each setting that isn't the packaged default came from."""
     warnings: tuple[str, ...] = ()
     """What a person should know though it keeps nothing from starting."""
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where the keys of a secured bus lie, whether it is secured or not."""
+        folder = self.bus.security.keys_dir
+        return Path(folder).expanduser().absolute() if folder else self.state_dir / "keys"
 
     def endpoint(self, exchange_port: int | None = None) -> Endpoint:
         """The broker to trade with: in DEMO the embedded exchange, listening on `exchange_port`."""
@@ -306,7 +327,8 @@ class Settings(Section):
 
 
 SECTION_NAMES = (
-    "profile", "broker", "demo", "ports", "bus", "feed", "risk", "execution", "engine", "ui", "log",
+    "profile", "broker", "demo", "ports", "bus", "services", "feed", "risk", "execution", "engine",
+    "ui", "log",
 )  # fmt: skip
 """The keys that a config.toml may have at its top, beside `profiles`."""
 

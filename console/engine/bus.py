@@ -280,12 +280,15 @@ def _busy(command_id: str) -> Ack:
 
 def bus_keys(settings: Settings) -> BusKeys | None:
     """The keys of a secured bus; None where it isn't. Raises `ExitError` (78) without them."""
-    security = settings.bus.security
-    if not security.enabled:
+    if not settings.bus.security.enabled:
         return None
+    return keys_in(settings.keys_dir)
+
+
+def keys_in(folder: Path) -> BusKeys:
+    """The keys in a folder. Raises `ExitError` (78) where they can't be read."""
     from console.bridge.security import KeyFileError, load
 
-    folder = Path(security.keys_dir) if security.keys_dir else settings.state_dir / "keys"
     try:
         return load(folder)
     except KeyFileError as error:

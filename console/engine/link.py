@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -199,7 +200,14 @@ class RemoteLink:
     def __init__(
         self, runtime: RuntimeInfo, *, with_feed: bool = True, keys: BusKeys | None = None
     ) -> None:
-        """`keys` are those of a secured bus."""
+        """`keys` are those of a secured bus; None takes those that `runtime` names.
+
+        Raises `ExitError` (78) where those can't be read.
+        """
+        if keys is None and runtime.keys_dir:
+            from console.engine.bus import keys_in
+
+            keys = keys_in(Path(runtime.keys_dir))
         self._runtime = runtime
         self._keys = keys
         self._with_feed = with_feed

@@ -27,6 +27,8 @@ class RuntimeInfo(Struct, frozen=True, kw_only=True):
     history: int = 390
     high_water_mark: int = 262_144
     stale_after_s: float = 5.0
+    keys_dir: str = ""
+    """Where the keys of its bus lie; empty: it isn't secured."""
 
     @classmethod
     def read(cls, state_dir: Path) -> Self | None:

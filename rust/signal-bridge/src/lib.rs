@@ -8,6 +8,7 @@ mod feed;
 mod microstructure;
 mod risk;
 mod services;
+mod telemetry;
 
 use pyo3::prelude::*;
 
@@ -17,5 +18,6 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     microstructure::register(m)?;
     feed::register(m)?;
     risk::register(m)?;
-    services::register(m)
+    services::register(m)?;
+    telemetry::register(m)
 }

@@ -130,6 +130,24 @@ impl RiskGate {
         self.gate().remove_order(client_order_id);
     }
 
+    fn count_fill(
+        &self,
+        client_order_id: &str,
+        symbol: &str,
+        side: &str,
+        qty: Decimal,
+        price: Decimal,
+    ) -> PyResult<()> {
+        let (side, qty, price) = (
+            parsed("side", side)?,
+            sane("qty", qty)?,
+            sane("price", price)?,
+        );
+        self.gate()
+            .count_fill(client_order_id, symbol, side, qty, price);
+        Ok(())
+    }
+
     /// Dollars at risk in all, open orders and those in doubt counted as filled.
     #[getter]
     fn gross_exposure(&self) -> Decimal {

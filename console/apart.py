@@ -1,0 +1,243 @@
+"""Services that run as processes of their own beside the console: how they are found and watched.
+
+`trading-console service NAME` leaves `services/NAME.json` in the state directory, with its ports,
+for as long as it runs. A service started otherwise is where `[ports]` says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+
+from console.config import ConfigError
+from console.engine.clocks import ReplayStatus, parse_time
+from console.engine.state import ServiceView
+from console.services import (
+    HEALTH_EVERY_S,
+    HEALTH_TIMEOUT_S,
+    STARTING_S,
+    UNWELL_EVERY_S,
+    NoHealthError,
+    ask_health,
+)
+
+if TYPE_CHECKING:
+    from console.config import Settings
+
+SERVICE_PORTS = {
+    "paper-exchange": ("exchange",),
+    "market-data": ("market", "market_data_health"),
+    "execution-engine": ("signal", "execution_engine_health"),
+    "risk-manager": ("risk", "risk_manager_health"),
+}
+"""The settings in `[ports]` that each service binds."""
+CONTROL_TIMEOUT_S = 5.0
+
+
+class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A service in a process of its own: who it is and the ports that it took."""
+
+    name: str
+    pid: int
+    ports: dict[str, int]
+
+    @staticmethod
+    def path(state_dir: Path, name: str) -> Path:
+        return state_dir / "services" / f"{name}.json"
+
+    @classmethod
+    def read(cls, state_dir: Path, name: str) -> ServiceInfo | None:
+        """What a living service left there; None without one."""
+        try:
+            info = msgspec.json.decode(cls.path(state_dir, name).read_bytes(), type=cls)
+            os.kill(info.pid, 0)
+        except PermissionError:
+            return info
+        except (OSError, msgspec.DecodeError):
+            return None
+        return info
+
+    @contextlib.contextmanager
+    def announced(self, state_dir: Path) -> Any:
+        """Left in the state directory inside the `with`."""
+        path = self.path(state_dir, self.name)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = path.with_suffix(f".{self.pid}.tmp")
+        draft.write_bytes(msgspec.json.encode(self) + b"\n")
+        draft.replace(path)
+        try:
+            yield
+        finally:
+            found = ServiceInfo.read(state_dir, self.name)
+            if found is None or found.pid == self.pid:
+                path.unlink(missing_ok=True)
+
+
+def ports_of(settings: Settings, name: str) -> dict[str, int]:
+    """Where a service that runs apart has its ports, as far as that is known."""
+    info = ServiceInfo.read(settings.state_dir, name)
+    configured = {port: getattr(settings.ports, port) for port in SERVICE_PORTS[name]}
+    found = configured if info is None else configured | info.ports
+    return {port: number for port, number in found.items() if number}
+
+
+def require_port(settings: Settings, port: str, wanted_by: str) -> int:
+    """The port of a service that runs apart. Raises `ConfigError` where nobody knows it."""
+    name = next(name for name, ports in SERVICE_PORTS.items() if port in ports)
+    number = ports_of(settings, name).get(port)
+    if number is None:
+        raise ConfigError(
+            f"ports.{port} = 0",
+            f"leaves open where {wanted_by} finds {name}",
+            f"start `trading-console service {name}` on this state directory first, "
+            "or set the port that it has",
+            origin=settings.origins.get(f"ports.{port}", ""),
+        )
+    return number
+
+
+class ServiceApart:
+    """A service that somebody else runs, watched by its health. As a `SupervisedService` else.
+
+    `on_ports` is told when it is found at other ports than before.
+    """
+
+    restarts = 0
+    service = None
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        on_change: Callable[[ServiceView], None],
+        on_ports: Callable[[dict[str, int]], None],
+    ) -> None:
+        self.name = name
+        self.ports: dict[str, int] = {}
+        self.view = ServiceView(name=name, status="starting", message="runs apart")
+        self._settings = settings
+        self._on_change = on_change
+        self._on_ports = on_ports
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Watch it from now on, whether it is there or not."""
+        self.ports = ports_of(self._settings, self.name)
+        if SERVICE_PORTS[self.name][1:]:
+            self._task = asyncio.create_task(self._watch(), name=f"watch {self.name}")
+        else:
+            self._say("healthy", "runs apart")
+
+    async def stop(self, timeout_s: float) -> None:
+        """Stop watching; the service goes on."""
+        del timeout_s
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        begun = time.monotonic()
+        timeout = aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                # On a thread: it reads a file.
+                found = await asyncio.to_thread(ports_of, self._settings, self.name)
+                # One that has died left no word: it comes back to where it was, or says otherwise.
+                if found and found != self.ports:
+                    self.ports = found
+                    self._on_ports(found)
+                await self._ask(session, starting=time.monotonic() - begun < STARTING_S)
+                well = self.view.status == "healthy"
+                await asyncio.sleep(HEALTH_EVERY_S if well else UNWELL_EVERY_S)
+
+    async def _ask(self, session: aiohttp.ClientSession, *, starting: bool) -> None:
+        port = self.ports.get(SERVICE_PORTS[self.name][1])
+        if port is None:
+            self._say("starting" if starting else "down", "runs apart and has told no port yet")
+            return
+        try:
+            status, message, metrics = await ask_health(session, self._settings.bus.bind, port)
+        except NoHealthError as error:
+            self._say("starting" if starting else "down", f"runs apart; {error}")
+            return
+        if starting and status != "healthy":
+            status = "starting"
+        self._say(status, message, metrics, port=port)
+
+    def _say(
+        self,
+        status: str,
+        message: str,
+        metrics: dict[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        if port is None:
+            port = next(iter(self.ports.values()), None)
+        view = ServiceView(
+            name=self.name, status=status, message=message, port=port, metrics=metrics or {}
+        )
+        if view != self.view:
+            self.view = view
+            self._on_change(view)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayApart:
+    """Plays the recording of an exchange that runs apart, on `port` and with its control on.
+
+    It is a `console.engine.clocks.ReplayControl`.
+    """
+
+    port: int
+
+    def control(
+        self,
+        *,
+        paused: bool | None = None,
+        speed: float | None = None,
+        step_s: float | None = None,
+    ) -> ReplayStatus:
+        """Blocks until the exchange answers. Raises RuntimeError while it is down."""
+        if speed is not None:
+            self._post("speed", {"speed": speed})
+        if paused is not None:
+            self._post("pause" if paused else "resume", {})
+        if step_s is not None:
+            self._post("step", {"step_s": step_s})
+        answer = self._call("clock", None)
+        return ReplayStatus(
+            market_time=parse_time(answer["market_time"]),
+            speed=float(answer["speed"]),
+            paused=bool(answer["paused"]),
+            is_open=bool(answer["is_open"]),
+        )
+
+    def _post(self, path: str, body: dict[str, Any]) -> None:
+        self._call(path, json.dumps(body).encode())
+
+    def _call(self, path: str, body: bytes | None) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.port}/_exchange/{path}"
+        request = urllib.request.Request(url, data=body)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=CONTROL_TIMEOUT_S) as response:
+                answer: dict[str, Any] = json.loads(response.read())
+        except (OSError, ValueError) as error:
+            raise RuntimeError(
+                f"the exchange on port {self.port} doesn't take {path} ({error}); "
+                "is it running, with --control?"
+            ) from error
+        return answer
