@@ -6,8 +6,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use features::micro::{Market, MicroSettings, Quote, Trade};
-use features::{Bar, Columns, Path, Plan, STANDARD, State, compute_on};
+use features::{Bar, Columns, Layout, Path, Plan, STANDARD, State, compute_many, compute_on};
 
+const MINUTES: usize = 390;
 const BARS: usize = 100_000;
 const ROUNDS: usize = 15;
 
@@ -79,6 +80,21 @@ fn main() {
             rows.push((name, time));
         }
     }
+    let symbols = BARS / MINUTES;
+    let short = |column| -> &[f64] { &Vec::as_slice(column)[..symbols * MINUTES] };
+    let series = Columns {
+        high: short(&high),
+        low: short(&low),
+        close: short(&close),
+        volume: short(&volume),
+    };
+    let rows_of_many = &mut out[..STANDARD.len() * symbols * MINUTES];
+    let many = best(symbols * MINUTES, || {
+        let done = compute_many(&plan, &series, symbols, Layout::SymbolBar, 1, rows_of_many);
+        done.expect("the walk is sound");
+        black_box(&rows_of_many);
+    });
+    rows.push(("many", many));
     let mut market = Market::new(MicroSettings::default()).expect("the defaults are sound");
     let mut at = 0;
     let micro = best(2 * BARS, || {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::blocks::Blocks;
+use crate::store::Store;
 use crate::stream::{Bar, NotFinite, Plan};
 
 /// The columns of one series, oldest bar first, all of one length.
@@ -163,7 +164,7 @@ pub fn compute_on(
     columns: &Columns<'_>,
     out: &mut [f64],
 ) -> Result<(), BatchError> {
-    Worker::new(path, plan).compute(columns, out)
+    Worker::new(path, plan, Store::suiting(out.len())).compute(columns, out)
 }
 
 /// A plan with its room and its path, for one series after another.
@@ -174,11 +175,12 @@ pub(crate) struct Worker<'p> {
 }
 
 impl<'p> Worker<'p> {
-    pub(crate) fn new(path: Path, plan: &'p Plan) -> Self {
+    /// Its results are written as suits all that the caller gets, see [`Store`].
+    pub(crate) fn new(path: Path, plan: &'p Plan, store: Store) -> Self {
         Self {
             path,
             plan,
-            blocks: Blocks::new(plan),
+            blocks: Blocks::new(plan, store),
         }
     }
 

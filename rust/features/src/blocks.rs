@@ -1,35 +1,55 @@
 //! The batch path: a series in blocks that stay in the cache, many small passes over each.
 //!
-//! The first bars run through streaming, which minds the seeds; then each block reads its look-back
-//! from the inputs themselves. Sums and folds are made in streaming's own order, so both paths give
-//! the same bits.
+//! Each block reads its look-back from the inputs themselves; in front of the first one stand
+//! copies of the first bar, which nothing valid looks at. Sums, folds and seeds are made in
+//! streaming's own order, so both paths give the same bits.
+
+mod finish;
+mod room;
 
 use crate::batch::Columns;
-use crate::chains::{self, EmaChain, FadeChain};
-use crate::formulas as f;
-use crate::indicators::Previous;
-use crate::node::{Chain, Input, Kind, Node};
-use crate::passes::{self, Levels, map2, map3, map4_2};
-use crate::stream::{Plan, Reading};
-use crate::window::{Any, Fixed, Highest, Lowest, Sum};
+use crate::node::Kind;
+use crate::passes;
+use crate::recursions::{self, Rule, Run};
+use crate::store::Store;
+use crate::stream::Plan;
+use crate::window::{Highest, Lowest};
+use room::{Needs, Room, Stretch};
 
-/// Bars a block: what is read and written of it stays in the second-level cache.
+/// Bars a block, or as many as the windows look back on: what is read and written of it stays in
+/// the second-level cache.
 const BLOCK: usize = 512;
 
-/// Numbers of a node before they are read into columns.
-type Parts = [Vec<f64>; 3];
-
-/// A plan with room to work in; made once a call.
+/// A plan with room to work in, for one series after another.
 pub(crate) struct Blocks<'p> {
     plan: &'p Plan,
-    nodes: Vec<Node>,
+    indicators: Vec<Indicator>,
+    runs: Vec<Run>,
     /// Bars before a block that its windows look back on.
     history: usize,
-    /// Bars that streaming does first.
-    warm: usize,
+    block: usize,
     extremes: Vec<Extreme>,
     needs: Needs,
     room: Room,
+    /// High, low, close and volume of the first block with what stands in front of it.
+    front: [Vec<f64>; 4],
+    store: Store,
+}
+
+/// One indicator of the plan.
+struct Indicator {
+    kind: Kind,
+    /// Its recursions among `Blocks::runs`; two indicators may share one.
+    runs: Vec<usize>,
+    second: Option<Second>,
+}
+
+/// A recursion on numbers made of other recursions, with those numbers.
+struct Second {
+    run: Run,
+    input: Vec<f64>,
+    /// What comes off on the way to them.
+    beside: [Vec<f64>; 2],
 }
 
 /// Highest and lowest over one window, for whoever reads them.
@@ -41,58 +61,19 @@ struct Extreme {
     low: Vec<f64>,
 }
 
-/// Which series beside the inputs are made for each block.
-#[derive(Clone, Copy, Default)]
-struct Needs {
-    typical: bool,
-    returns: bool,
-    change: bool,
-    range: bool,
-    movement: bool,
-    signed_volume: bool,
-}
-
-/// Series of a block with its history, and what is made on the way.
-struct Room {
-    typical: Vec<f64>,
-    returns: Vec<f64>,
-    gain: Vec<f64>,
-    loss: Vec<f64>,
-    range: Vec<f64>,
-    up: Vec<f64>,
-    down: Vec<f64>,
-    signed_volume: Vec<f64>,
-    levels: Levels,
-    first: Vec<f64>,
-    second: Vec<f64>,
-    chains: Vec<Vec<f64>>,
-    parts: Parts,
-}
-
-/// The inputs from some bars before the block to its end.
-struct Stretch<'a> {
-    high: &'a [f64],
-    low: &'a [f64],
-    close: &'a [f64],
-    volume: &'a [f64],
-    /// Where the block begins in them.
-    start: usize,
-}
-
-impl Stretch<'_> {
-    fn len(&self) -> usize {
-        self.close.len()
-    }
-}
-
 impl<'p> Blocks<'p> {
-    pub(crate) fn new(plan: &'p Plan) -> Self {
-        let nodes: Vec<Node> = plan.kinds.iter().map(|kind| Node::new(*kind)).collect();
+    /// For results that suit `store`.
+    pub(crate) fn new(plan: &'p Plan, store: Store) -> Self {
+        // One bar more, which the first of the history is compared with.
+        let looked_back = plan.kinds.iter().map(|kind| kind.look_back()).max();
+        let history = 1 + looked_back.unwrap_or(0);
+        let block = BLOCK.max(history);
+        let mut runs: Vec<Run> = Vec::new();
         let mut extremes: Vec<Extreme> = Vec::new();
-        let mut longest = 1;
         let mut needs = Needs::default();
+        let mut indicators = Vec::with_capacity(plan.kinds.len());
         for kind in &plan.kinds {
-            longest = longest.max(kind.longest_window());
+            needs.add(*kind);
             if let Some((window, before)) = kind.extremes() {
                 match extremes.iter_mut().find(|known| known.window == window) {
                     Some(known) => known.before = known.before.max(before),
@@ -104,75 +85,64 @@ impl<'p> Blocks<'p> {
                     }),
                 }
             }
-            match kind {
-                Kind::Rsi(_) => needs.change = true,
-                Kind::Atr(_) | Kind::Keltner(..) => needs.range = true,
-                Kind::Adx(_) => (needs.range, needs.movement) = (true, true),
-                Kind::Obv => needs.signed_volume = true,
-                Kind::Mfi(_) | Kind::Cci(_) | Kind::Vwap(_) => needs.typical = true,
-                Kind::LogReturn | Kind::Returns(_) => needs.returns = true,
-                _ => {}
-            }
+            let places = kind.recursions().into_iter().map(|recursion| {
+                let known = runs.iter().position(|run| run.recursion == recursion);
+                known.unwrap_or_else(|| {
+                    runs.push(Run::new(recursion, block));
+                    runs.len() - 1
+                })
+            });
+            let places = places.collect();
+            let second = kind.second_recursion().map(|recursion| Second {
+                run: Run::new(recursion, block),
+                input: vec![0.0; block],
+                beside: [vec![0.0; block], vec![0.0; block]],
+            });
+            indicators.push(Indicator {
+                kind: *kind,
+                runs: places,
+                second,
+            });
         }
-        // One bar more, which the first of the history is compared with.
-        let history = 1 + plan
-            .kinds
-            .iter()
-            .map(|kind| kind.look_back())
-            .max()
-            .unwrap_or(0);
-        let seeded = plan
-            .readings
-            .iter()
-            .flatten()
-            .map(|reading| reading.first_valid + 1)
-            .max();
-        let warm = history.max(seeded.unwrap_or(0));
-        let len = history + BLOCK;
         for extreme in &mut extremes {
-            extreme.high = vec![0.0; extreme.before + BLOCK];
-            extreme.low = vec![0.0; extreme.before + BLOCK];
+            extreme.high = vec![0.0; extreme.before + block];
+            extreme.low = vec![0.0; extreme.before + block];
         }
-        let series = || vec![0.0; len];
-        let chains = nodes.iter().map(|node| node.chains().len()).sum();
-        let room = Room {
-            typical: series(),
-            returns: series(),
-            gain: series(),
-            loss: series(),
-            range: series(),
-            up: series(),
-            down: series(),
-            signed_volume: series(),
-            levels: Levels::new(longest, len),
-            first: series(),
-            second: series(),
-            chains: vec![vec![0.0; BLOCK]; chains],
-            parts: std::array::from_fn(|_| vec![0.0; BLOCK]),
-        };
+        let longest = plan.kinds.iter().map(|kind| kind.longest_window()).max();
         Self {
             plan,
-            nodes,
+            indicators,
+            runs,
             history,
-            warm,
+            block,
             extremes,
             needs,
-            room,
+            room: Room::new(longest.unwrap_or(1), history + block, block),
+            front: std::array::from_fn(|_| vec![0.0; history + block]),
+            store,
         }
     }
 
     /// Computes the whole series.
     #[inline(always)]
     pub(crate) fn run(&mut self, columns: &Columns<'_>, out: &mut [f64]) {
-        // A series before this one left its state.
-        for (node, kind) in self.nodes.iter_mut().zip(&self.plan.kinds) {
-            *node = Node::new(*kind);
-        }
         let bars = columns.len();
-        let mut done = self.warm.min(bars);
-        self.stream(columns, done, out);
+        if bars == 0 {
+            return;
+        }
+        // A series before this one left its state.
+        self.runs.iter_mut().for_each(Run::reset);
+        for indicator in &mut self.indicators {
+            indicator.second.iter_mut().for_each(|s| s.run.reset());
+        }
+        let mut rows: Vec<&mut [f64]> = out.chunks_exact_mut(bars).collect();
+        let len = self.block.min(bars);
+        let front = std::mem::take(&mut self.front);
+        let front = self.first_block(front, columns, &mut rows, len);
+        self.front = front;
+        let mut done = len;
         while done < bars {
-            let len = BLOCK.min(bars - done);
+            let len = self.block.min(bars - done);
             let from = done - self.history;
             let stretch = Stretch {
                 high: &columns.high[from..done + len],
@@ -181,53 +151,56 @@ impl<'p> Blocks<'p> {
                 volume: &columns.volume[from..done + len],
                 start: self.history,
             };
-            self.block(&stretch, out, bars, done, len);
+            self.block(&stretch, &mut rows, done);
             done += len;
         }
+        self.store.finish();
     }
 
-    /// The first bars, one by one.
+    /// The first block, behind copies of its first bar.
     #[inline(always)]
-    fn stream(&mut self, columns: &Columns<'_>, count: usize, out: &mut [f64]) {
-        let bars = columns.len();
-        let mut previous = Previous::default();
-        for at in 0..count {
-            let step = previous.step::<true>(
-                columns.high[at],
-                columns.low[at],
-                columns.close[at],
-                columns.volume[at],
-            );
-            for (node, readings) in self.nodes.iter_mut().zip(&self.plan.readings) {
-                let numbers = node.update(&step);
-                for reading in readings {
-                    out[reading.slot * bars + at] = reading.of(at, numbers);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn block(
+    fn first_block(
         &mut self,
-        stretch: &Stretch<'_>,
-        out: &mut [f64],
-        bars: usize,
-        done: usize,
+        mut front: [Vec<f64>; 4],
+        columns: &Columns<'_>,
+        rows: &mut [&mut [f64]],
         len: usize,
-    ) {
+    ) -> [Vec<f64>; 4] {
+        let history = self.history;
+        let sources = [columns.high, columns.low, columns.close, columns.volume];
+        for (column, source) in front.iter_mut().zip(sources) {
+            column[..history].fill(source[0]);
+            column[history..history + len].copy_from_slice(&source[..len]);
+        }
+        let [high, low, close, volume] = &front;
+        let stretch = Stretch {
+            high: &high[..history + len],
+            low: &low[..history + len],
+            close: &close[..history + len],
+            volume: &volume[..history + len],
+            start: history,
+        };
+        self.block(&stretch, rows, 0);
+        front
+    }
+
+    /// A block that begins with bar `done`.
+    #[inline(always)]
+    fn block(&mut self, stretch: &Stretch<'_>, rows: &mut [&mut [f64]], done: usize) {
+        let len = stretch.len() - stretch.start;
         self.room.derive(stretch, self.needs);
+        if done == 0 {
+            self.room.begin_volume(stretch);
+        }
         self.extremes(stretch, len);
-        self.recursions(stretch, len);
-        let mut chain = 0;
-        for at in 0..self.nodes.len() {
-            let used = self.nodes[at].chains().len();
-            self.finish(at, chain, stretch, len);
-            chain += used;
-            for reading in &self.plan.readings[at] {
-                let start = reading.slot * bars + done;
-                read(reading, &self.room.parts, &mut out[start..start + len]);
-            }
+        let room = &self.room;
+        let close = &stretch.close[stretch.start..];
+        recursions::advance(&mut self.runs, done, close, |input| {
+            room.series(input, stretch)
+        });
+        self.second_recursions(done, len);
+        for at in 0..self.indicators.len() {
+            self.finish(at, stretch, rows, done);
         }
     }
 
@@ -250,272 +223,40 @@ impl<'p> Blocks<'p> {
         }
     }
 
-    /// All recursions on inputs, four side by side.
+    /// MACD's signal on its lines, ADX on its indices.
     #[inline(always)]
-    fn recursions(&mut self, stretch: &Stretch<'_>, len: usize) {
-        let Room {
-            gain,
-            loss,
-            range,
-            up,
-            down,
-            signed_volume,
-            chains: buffers,
-            ..
-        } = &mut self.room;
-        let start = stretch.start;
-        let close = &stretch.close[start..];
-        let mut emas: Vec<EmaChain<'_>> = Vec::new();
-        let mut fades: Vec<FadeChain<'_>> = Vec::new();
-        let mut buffers = buffers.iter_mut();
-        for node in &mut self.nodes {
-            for chain in node.chains_mut().into_iter().flatten() {
-                let Some(out) = buffers.next() else { continue };
-                let out = &mut out[..len];
-                match chain {
-                    Chain::Ema { k, value } => emas.push((k, value, out)),
-                    Chain::Fade {
-                        keep,
-                        take,
-                        input,
-                        value,
-                    } => {
-                        let series: &[f64] = match input {
-                            Input::Gain => gain,
-                            Input::Loss => loss,
-                            Input::TrueRange => range,
-                            Input::Up => up,
-                            Input::Down => down,
-                            Input::SignedVolume => signed_volume,
-                        };
-                        fades.push((keep, take, &series[start..start + len], value, out));
-                    }
+    fn second_recursions(&mut self, done: usize, len: usize) {
+        let (mut emas, mut held) = (Vec::new(), Vec::new());
+        for indicator in &mut self.indicators {
+            let Some(second) = &mut indicator.second else {
+                continue;
+            };
+            let input = &mut second.input[..len];
+            let numbers = |at: usize| &self.runs[indicator.runs[at]].out[..len];
+            match second.run.recursion.rule {
+                Rule::Ema { .. } => {
+                    passes::map2(input, numbers(0), numbers(1), |fast, slow| fast - slow);
+                    emas.push((&mut second.run, &second.input[..len]));
+                }
+                Rule::Fade { .. } | Rule::Held { .. } => {
+                    let [plus, minus] = &mut second.beside;
+                    let sums = [numbers(0), numbers(1), numbers(2)];
+                    passes::directional_index(sums, &mut plus[..len], &mut minus[..len], input);
+                    held.push((&mut second.run, &second.input[..len]));
                 }
             }
         }
-        chains::emas(emas, close);
-        chains::fades(fades);
-    }
-
-    /// The numbers of one node for the block, into `room.parts`.
-    #[inline(always)]
-    fn finish(&mut self, at: usize, chain: usize, stretch: &Stretch<'_>, len: usize) {
-        let start = stretch.start;
-        let total = stretch.len();
-        let close = &stretch.close[start..];
-        let room = &mut self.room;
-        let chains = &room.chains[chain..];
-        let [one, two, three] = &mut room.parts;
-        let (one, two, three) = (&mut one[..len], &mut two[..len], &mut three[..len]);
-        let before = |window: usize| start + 1 - window;
-        match (self.plan.kinds[at], &mut self.nodes[at]) {
-            (Kind::Ema(_) | Kind::Atr(_) | Kind::Obv, _) => one.copy_from_slice(&chains[0][..len]),
-            (Kind::Keltner(..), _) => {
-                one.copy_from_slice(&chains[0][..len]);
-                two.copy_from_slice(&chains[1][..len]);
-            }
-            (Kind::Rsi(_), _) => {
-                map2(one, &chains[0], &chains[1], f::relative_strength);
-            }
-            (Kind::Macd(..), Node::Macd(macd)) => {
-                map2(one, &chains[0], &chains[1], |fast, slow| fast - slow);
-                let (k, value) = macd.signal_chain();
-                let mut values = [*value];
-                passes::emas(&mut values, [k], one, [two]);
-                [*value] = values;
-                map2(three, one, two, |line, signal| line - signal);
-            }
-            (Kind::Adx(window), Node::Adx(adx)) => {
-                map2(two, &chains[0], &chains[2], f::directional_indicator);
-                map2(three, &chains[1], &chains[2], f::directional_indicator);
-                let index = &mut room.first[..len];
-                passes::index_average(adx.average(), window, two, three, index, one);
-            }
-            (Kind::Closes(window), _) => {
-                let series = &stretch.close[before(window)..];
-                moments(window, series, one, two);
-            }
-            (Kind::Returns(window), _) => {
-                moments(window, &room.returns[before(window)..total], one, two);
-            }
-            (Kind::LogReturn, _) => one.copy_from_slice(&room.returns[start..total]),
-            (Kind::Roc(window), _) => {
-                map2(
-                    one,
-                    close,
-                    &stretch.close[start - window..],
-                    f::rate_of_change,
-                );
-            }
-            (Kind::Vwap(window), _) => {
-                let flow = &mut room.first[..total];
-                map2(flow, &room.typical, stretch.volume, |typical, volume| {
-                    typical * volume
-                });
-                room.levels.build::<Sum>(flow, window);
-                room.levels.over::<Sum>(total, window, two);
-                room.levels.build::<Sum>(stretch.volume, window);
-                room.levels.over::<Sum>(total, window, three);
-                map3(one, two, three, close, f::weighted_price);
-            }
-            (Kind::Mfi(window), _) => {
-                let (positive, negative) = (&mut room.first[..total], &mut room.second[..total]);
-                let typical = &room.typical[..total];
-                // The first bar of the history has no predecessor here and is in no window.
-                (positive[0], negative[0]) = (0.0, 0.0);
-                let moving = [&typical[1..], typical, &stretch.volume[1..], typical];
-                map4_2(
-                    &mut positive[1..],
-                    &mut negative[1..],
-                    moving,
-                    |now, then, volume, _| f::money_flow(now, then, volume),
-                );
-                room.levels.build::<Sum>(positive, window);
-                room.levels.over::<Sum>(total, window, two);
-                room.levels.build::<Sum>(negative, window);
-                room.levels.over::<Sum>(total, window, three);
-                map2(one, two, three, f::money_flow_index);
-            }
-            (Kind::Cci(window), _) => {
-                let typical = &room.typical[..total];
-                room.levels.build::<Sum>(typical, window);
-                room.levels.over::<Sum>(total, window, two);
-                let typical = &typical[before(window)..];
-                match window {
-                    20 => passes::commodity_channel(Fixed::<20>, typical, two, one),
-                    _ => passes::commodity_channel(Any(window), typical, two, one),
+        let (mut emas, mut held) = (emas.into_iter(), held.into_iter());
+        loop {
+            match (emas.next(), held.next()) {
+                (Some((ema, lines)), Some((held, indices))) => {
+                    recursions::advance_second_pair([ema, held], done, [lines, indices]);
                 }
+                (Some((run, series)), None) | (None, Some((run, series))) => {
+                    recursions::advance_second(run, done, series);
+                }
+                (None, None) => return,
             }
-            (Kind::Willr(window), _) => {
-                let (high, low) = found(&self.extremes, window, 0, len);
-                map3(one, close, high, low, f::williams_r);
-            }
-            (Kind::Donchian(window), _) => {
-                let (high, low) = found(&self.extremes, window, 0, len);
-                one.copy_from_slice(high);
-                map2(two, high, low, f::middle);
-                three.copy_from_slice(low);
-            }
-            (Kind::Stochastic(window, k, d), _) => {
-                let more = k + d - 2;
-                let (high, low) = found(&self.extremes, window, more, len);
-                let fast = &mut room.first[..more + len];
-                map3(fast, &stretch.close[start - more..], high, low, f::fast_k);
-                let smooth = &mut room.second[..d - 1 + len];
-                room.levels.build::<Sum>(fast, k);
-                room.levels.over::<Sum>(fast.len(), k, smooth);
-                let divisor = k as f64;
-                smooth.iter_mut().for_each(|sum| *sum /= divisor);
-                one.copy_from_slice(&smooth[d - 1..]);
-                room.levels.build::<Sum>(smooth, d);
-                room.levels.over::<Sum>(smooth.len(), d, two);
-                let divisor = d as f64;
-                two.iter_mut().for_each(|sum| *sum /= divisor);
-            }
-            (Kind::Macd(..) | Kind::Adx(_), _) => unreachable!("nodes are made from their kinds"),
-        }
-    }
-}
-
-impl Room {
-    /// The series that more than one indicator reads.
-    #[inline(always)]
-    fn derive(&mut self, stretch: &Stretch<'_>, needs: Needs) {
-        let Stretch {
-            high,
-            low,
-            close,
-            volume,
-            start,
-        } = *stretch;
-        let total = stretch.len();
-        if needs.typical {
-            map3(
-                &mut self.typical[..total],
-                high,
-                low,
-                close,
-                f::typical_price,
-            );
-        }
-        if needs.returns {
-            let returns = &mut self.returns[1..total];
-            map2(returns, &close[1..], close, |now, then| {
-                f::ln_normal(now / then)
-            });
-            // Prices of 0 and below are rare enough to be done over.
-            if !close
-                .iter()
-                .fold(true, |all, price| all & (*price >= f64::MIN_POSITIVE))
-            {
-                map2(returns, &close[1..], close, f::log_return);
-            }
-        }
-        // Recursions carry their own past: the block alone is enough.
-        let block = start..total;
-        let now = &close[block.clone()];
-        let then = &close[start - 1..];
-        if needs.change {
-            map2(&mut self.gain[block.clone()], now, then, |now, then| {
-                f::gain(now - then)
-            });
-            map2(&mut self.loss[block.clone()], now, then, |now, then| {
-                f::loss(now - then)
-            });
-        }
-        if needs.range {
-            let out = &mut self.range[block.clone()];
-            map3(out, &high[start..], &low[start..], then, f::true_range);
-        }
-        if needs.movement {
-            let moving = [
-                &high[start..],
-                &high[start - 1..],
-                &low[start..],
-                &low[start - 1..],
-            ];
-            let (up, down) = (&mut self.up[block.clone()], &mut self.down[block.clone()]);
-            map4_2(up, down, moving, f::directional_movement);
-        }
-        if needs.signed_volume {
-            let out = &mut self.signed_volume[block];
-            map3(out, now, then, &volume[start..], |now, then, volume| {
-                f::signed_volume(now - then, volume)
-            });
-        }
-    }
-}
-
-/// The usual window with its length known to the compiler, which then needs no inner loop.
-#[inline(always)]
-fn moments(window: usize, series: &[f64], mean: &mut [f64], deviation: &mut [f64]) {
-    match window {
-        20 => passes::moments(Fixed::<20>, series, mean, deviation),
-        _ => passes::moments(Any(window), series, mean, deviation),
-    }
-}
-
-/// Highest and lowest over `window` for the block and `before` bars in front of it.
-#[inline(always)]
-fn found(extremes: &[Extreme], window: usize, before: usize, len: usize) -> (&[f64], &[f64]) {
-    let extreme = extremes.iter().find(|extreme| extreme.window == window);
-    let extreme = extreme.expect("every window that is read was planned");
-    let range = extreme.before - before..extreme.before + len;
-    (&extreme.high[range.clone()], &extreme.low[range])
-}
-
-/// A feature's numbers out of its node's parts.
-#[inline(always)]
-fn read(reading: &Reading, parts: &Parts, out: &mut [f64]) {
-    use crate::node::Part;
-    match reading.part {
-        Part::First => out.copy_from_slice(&parts[0][..out.len()]),
-        Part::Second => out.copy_from_slice(&parts[1][..out.len()]),
-        Part::Third => out.copy_from_slice(&parts[2][..out.len()]),
-        Part::Band(factor) => {
-            map2(out, &parts[0], &parts[1], |middle, width| {
-                f::band(middle, width, factor)
-            });
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::codec::{Codec, Saved};
 use crate::formulas as f;
-use crate::node::{Chain, Input};
+use crate::recursions::{Input, Recursion, Rule};
 use crate::window::Window;
 
 /// A bar beside the one before it, with what more than one indicator wants to know of the two.
@@ -89,24 +89,34 @@ impl Saved for Previous {
 }
 
 /// A recursion's seed: the mean (or the sum) of the inputs of bars `first..=last`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seed {
-    pub(crate) first: usize,
+    first: usize,
     pub(crate) last: usize,
+    divisor: f64,
 }
 
 impl Seed {
     #[inline(always)]
-    pub(crate) fn of(first: usize, window: usize) -> Self {
+    pub(crate) fn mean(first: usize, window: usize) -> Self {
         Self {
             first,
             last: first + window - 1,
+            divisor: window as f64,
         }
     }
 
-    /// The value after bar `n`: while the seed grows a plain sum, at its end the mean, then `next`.
     #[inline(always)]
-    pub(crate) fn mean<const WARM: bool>(
+    pub(crate) fn sum(first: usize, window: usize) -> Self {
+        Self {
+            divisor: 1.0,
+            ..Self::mean(first, window)
+        }
+    }
+
+    /// The value after bar `n`: while the seed grows a plain sum, then `next` of it.
+    #[inline(always)]
+    pub(crate) fn step<const WARM: bool>(
         self,
         n: usize,
         value: f64,
@@ -121,7 +131,7 @@ impl Seed {
                 return value + x;
             }
             if n == self.last {
-                return (value + x) / (self.last - self.first + 1) as f64;
+                return (value + x) / self.divisor;
             }
         }
         next(value, x)
@@ -152,15 +162,23 @@ impl<W: Window> Ema<W> {
     #[inline(always)]
     pub(crate) fn update<const WARM: bool>(&mut self, n: usize, x: f64) -> f64 {
         let k = f::ema_factor(self.window.len());
-        let seed = Seed::of(self.first, self.window.len());
-        self.value = seed.mean::<WARM>(n, self.value, x, |value, x| f::ema_step(value, x, k));
+        let seed = self.seed();
+        self.value = seed.step::<WARM>(n, self.value, x, |value, x| f::ema_step(value, x, k));
         self.value
     }
 
-    pub(crate) fn chain(&mut self) -> Chain<'_> {
-        Chain::Ema {
-            k: f::ema_factor(self.window.len()),
-            value: &mut self.value,
+    #[inline(always)]
+    fn seed(&self) -> Seed {
+        Seed::mean(self.first, self.window.len())
+    }
+
+    pub(crate) fn recursion(&self, input: Input) -> Recursion {
+        Recursion {
+            input,
+            seed: self.seed(),
+            rule: Rule::Ema {
+                k: f::ema_factor(self.window.len()),
+            },
         }
     }
 }
@@ -187,20 +205,27 @@ impl<W: Window> Wilder<W> {
     pub(crate) fn update<const WARM: bool>(&mut self, n: usize, x: f64) -> f64 {
         let keep = f::wilder_keep(self.window.len());
         let take = 1.0 / self.window.len() as f64;
-        let seed = Seed::of(1, self.window.len());
-        self.value = seed.mean::<WARM>(n, self.value, x, |value, x| {
+        let seed = self.seed();
+        self.value = seed.step::<WARM>(n, self.value, x, |value, x| {
             f::fade_step(value, x, keep, take)
         });
         self.value
     }
 
-    pub(crate) fn chain(&mut self, input: Input) -> Chain<'_> {
+    #[inline(always)]
+    fn seed(&self) -> Seed {
+        Seed::mean(1, self.window.len())
+    }
+
+    pub(crate) fn recursion(&self, input: Input) -> Recursion {
         let len = self.window.len();
-        Chain::Fade {
-            keep: f::wilder_keep(len),
-            take: 1.0 / len as f64,
+        Recursion {
             input,
-            value: &mut self.value,
+            seed: self.seed(),
+            rule: Rule::Fade {
+                keep: f::wilder_keep(len),
+                take: 1.0 / len as f64,
+            },
         }
     }
 }
@@ -251,16 +276,13 @@ impl<F: Window, S: Window, G: Window> Macd<F, S, G> {
         [line, signal, line - signal]
     }
 
-    pub(crate) fn averages(&mut self) -> (&mut Ema<F>, &mut Ema<S>) {
-        (&mut self.fast, &mut self.slow)
-    }
-
-    /// Smoothing factor and value of the signal.
-    pub(crate) fn signal_chain(&mut self) -> (f64, &mut f64) {
-        (
-            f::ema_factor(self.signal.window.len()),
-            &mut self.signal.value,
-        )
+    /// Fast and slow average, and the signal on their difference.
+    pub(crate) fn recursions(&self) -> [Recursion; 3] {
+        [
+            self.fast.recursion(Input::Close),
+            self.slow.recursion(Input::Close),
+            self.signal.recursion(Input::Second),
+        ]
     }
 }
 
@@ -295,8 +317,11 @@ impl<W: Window> Rsi<W> {
         )
     }
 
-    pub(crate) fn averages(&mut self) -> (&mut Wilder<W>, &mut Wilder<W>) {
-        (&mut self.gain, &mut self.loss)
+    pub(crate) fn recursions(&self) -> [Recursion; 2] {
+        [
+            self.gain.recursion(Input::Gain),
+            self.loss.recursion(Input::Loss),
+        ]
     }
 }
 
@@ -334,51 +359,57 @@ impl<W: Window> Adx<W> {
     #[inline(always)]
     pub(crate) fn update<const WARM: bool>(&mut self, step: &Step) -> [f64; 3] {
         let len = self.window.len();
-        let keep = if WARM && step.n < len {
-            1.0
-        } else {
-            f::wilder_keep(len)
-        };
-        if !WARM || step.n > 0 {
-            self.plus = f::fade_step(self.plus, step.movement.0, keep, 1.0);
-            self.minus = f::fade_step(self.minus, step.movement.1, keep, 1.0);
-            self.range = f::fade_step(self.range, step.true_range, keep, 1.0);
-        }
+        let keep = f::wilder_keep(len);
+        let (sums, n) = (self.sums_seed(), step.n);
+        let fade = |sum, x| f::fade_step(sum, x, keep, 1.0);
+        self.plus = sums.step::<WARM>(n, self.plus, step.movement.0, fade);
+        self.minus = sums.step::<WARM>(n, self.minus, step.movement.1, fade);
+        self.range = sums.step::<WARM>(n, self.range, step.true_range, fade);
         let plus = f::directional_indicator(self.plus, self.range);
         let minus = f::directional_indicator(self.minus, self.range);
         let (index, counts) = f::directional_index(plus, minus);
-        let seed = Seed::of(len, len);
-        self.adx = if WARM && step.n <= seed.last {
-            seed.mean::<true>(step.n, self.adx, index, |value, _| value)
-        } else {
+        self.adx = self.seed().step::<WARM>(n, self.adx, index, |adx, index| {
             let (keep, take) = if counts {
-                (f::wilder_keep(len), 1.0 / len as f64)
+                (keep, 1.0 / len as f64)
             } else {
                 (1.0, 0.0)
             };
-            f::fade_step(self.adx, index, keep, take)
-        };
+            f::fade_step(adx, index, keep, take)
+        });
         [self.adx, plus, minus]
     }
 
-    /// The three sums, as they go on from bar W.
-    pub(crate) fn chains(&mut self) -> [Chain<'_>; 3] {
+    #[inline(always)]
+    fn sums_seed(&self) -> Seed {
+        Seed::sum(1, self.window.len() - 1)
+    }
+
+    #[inline(always)]
+    fn seed(&self) -> Seed {
+        Seed::mean(self.window.len(), self.window.len())
+    }
+
+    /// The three sums.
+    pub(crate) fn sums(&self) -> [Recursion; 3] {
         let keep = f::wilder_keep(self.window.len());
-        [
-            (Input::Up, &mut self.plus),
-            (Input::Down, &mut self.minus),
-            (Input::TrueRange, &mut self.range),
-        ]
-        .map(|(input, value)| Chain::Fade {
-            keep,
-            take: 1.0,
+        [Input::Up, Input::Down, Input::TrueRange].map(|input| Recursion {
             input,
-            value,
+            seed: self.sums_seed(),
+            rule: Rule::Fade { keep, take: 1.0 },
         })
     }
 
-    pub(crate) fn average(&mut self) -> &mut f64 {
-        &mut self.adx
+    /// The average on the index that is made of the sums.
+    pub(crate) fn average(&self) -> Recursion {
+        let len = self.window.len();
+        Recursion {
+            input: Input::Second,
+            seed: self.seed(),
+            rule: Rule::Held {
+                keep: f::wilder_keep(len),
+                take: 1.0 / len as f64,
+            },
+        }
     }
 }
 
@@ -412,12 +443,15 @@ impl Obv {
         self.value
     }
 
-    pub(crate) fn chain(&mut self) -> Chain<'_> {
-        Chain::Fade {
-            keep: 1.0,
-            take: 1.0,
+    /// As a recursion, whose first input is the volume of the first bar.
+    pub(crate) fn recursion() -> Recursion {
+        Recursion {
             input: Input::SignedVolume,
-            value: &mut self.value,
+            seed: Seed::sum(0, 1),
+            rule: Rule::Fade {
+                keep: 1.0,
+                take: 1.0,
+            },
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod batch;
 mod blocks;
-mod chains;
 mod codec;
 pub mod formulas;
 mod indicators;
@@ -11,7 +10,9 @@ pub mod micro;
 mod names;
 mod node;
 mod passes;
+mod recursions;
 mod standard;
+mod store;
 mod stream;
 mod window;
 mod windowed;

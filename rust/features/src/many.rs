@@ -1,6 +1,7 @@
 //! Many symbols at once, on as many threads as wanted.
 
 use crate::batch::{BatchError, Columns, Path, Worker};
+use crate::store::Store;
 use crate::stream::Plan;
 
 /// How the bars of many symbols lie in one array.
@@ -40,9 +41,10 @@ pub fn compute_many(
         return Ok(());
     }
     let each = symbols.div_ceil(threads.clamp(1, symbols));
+    let store = Store::suiting(expected);
     let work = |first: usize, out: &mut [f64]| match layout {
-        Layout::SymbolBar => by_rows(plan, columns, bars, first, out),
-        Layout::BarSymbol => gathered(plan, columns, symbols, bars, first, out),
+        Layout::SymbolBar => by_rows(plan, store, columns, bars, first, out),
+        Layout::BarSymbol => gathered(plan, store, columns, symbols, bars, first, out),
     };
     if each == symbols {
         return work(0, out);
@@ -63,12 +65,13 @@ pub fn compute_many(
 /// The symbols from `first` on, as many as `out` has room for.
 fn by_rows(
     plan: &Plan,
+    store: Store,
     columns: &Columns<'_>,
     bars: usize,
     first: usize,
     out: &mut [f64],
 ) -> Result<(), BatchError> {
-    let mut worker = Worker::new(Path::best(), plan);
+    let mut worker = Worker::new(Path::best(), plan, store);
     for (at, out) in out.chunks_exact_mut(plan.width() * bars).enumerate() {
         let start = (first + at) * bars;
         let row = columns.range(start..start + bars);
@@ -82,6 +85,7 @@ fn by_rows(
 /// As `by_rows`, from rows of bars: some symbols at a time are gathered into columns.
 fn gathered(
     plan: &Plan,
+    store: Store,
     columns: &Columns<'_>,
     symbols: usize,
     bars: usize,
@@ -89,7 +93,7 @@ fn gathered(
     out: &mut [f64],
 ) -> Result<(), BatchError> {
     let width = plan.width() * bars;
-    let mut worker = Worker::new(Path::best(), plan);
+    let mut worker = Worker::new(Path::best(), plan, store);
     let mut scratch: [Vec<f64>; 4] = std::array::from_fn(|_| vec![0.0; GATHER * bars]);
     for (at, out) in out.chunks_mut(GATHER * width).enumerate() {
         let start = first + at * GATHER;

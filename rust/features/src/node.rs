@@ -4,6 +4,7 @@ use crate::codec::{Codec, Saved};
 use crate::formulas as f;
 use crate::indicators::{Adx, Ema, Macd, Obv, Rsi, Step, Wilder};
 use crate::names::{BAND_FACTOR, Feature, Line};
+use crate::recursions::{Input, Recursion};
 use crate::window::Any;
 use crate::windowed::{Cci, Extremes, Mfi, Moments, Roc, Stochastic, Vwap};
 
@@ -182,29 +183,6 @@ impl Node {
     }
 }
 
-/// A recursion on one of a bar's numbers, as the batch path runs it after the seeds have grown.
-pub(crate) enum Chain<'a> {
-    /// On the close.
-    Ema { k: f64, value: &'a mut f64 },
-    Fade {
-        keep: f64,
-        take: f64,
-        input: Input,
-        value: &'a mut f64,
-    },
-}
-
-/// What a [`Chain`] takes in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Input {
-    Gain,
-    Loss,
-    TrueRange,
-    Up,
-    Down,
-    SignedVolume,
-}
-
 impl Kind {
     /// The longest window folded from blocks.
     pub(crate) fn longest_window(self) -> usize {
@@ -235,43 +213,34 @@ impl Kind {
             _ => 1,
         }
     }
-}
 
-impl Node {
-    /// The recursions in it, in the order of `chains_mut`.
-    pub(crate) fn chains(&self) -> std::ops::Range<usize> {
-        let count = match self {
-            Self::Ema(_) | Self::Atr(_) | Self::Obv(_) => 1,
-            Self::Rsi(_) | Self::Macd(_) | Self::Keltner(..) => 2,
-            Self::Adx(_) => 3,
-            _ => 0,
-        };
-        0..count
+    /// The recursions on a bar's own numbers.
+    pub(crate) fn recursions(self) -> Vec<Recursion> {
+        match self {
+            Self::Ema(w) => vec![Ema::new(Any(w)).recursion(Input::Close)],
+            Self::Rsi(w) => Rsi::new(Any(w)).recursions().to_vec(),
+            Self::Macd(fast, slow, signal) => {
+                Macd::new(Any(fast), Any(slow), Any(signal)).recursions()[..2].to_vec()
+            }
+            Self::Atr(w) => vec![Wilder::new(Any(w)).recursion(Input::TrueRange)],
+            Self::Adx(w) => Adx::new(Any(w)).sums().to_vec(),
+            Self::Obv => vec![Obv::recursion()],
+            Self::Keltner(w, range) => vec![
+                Ema::new(Any(w)).recursion(Input::Close),
+                Wilder::new(Any(range)).recursion(Input::TrueRange),
+            ],
+            _ => vec![],
+        }
     }
 
-    /// The recursions on a bar's own numbers. What recurs on those (MACD's signal, ADX) isn't here.
-    pub(crate) fn chains_mut(&mut self) -> [Option<Chain<'_>>; 3] {
+    /// What recurs on numbers that are made of those.
+    pub(crate) fn second_recursion(self) -> Option<Recursion> {
         match self {
-            Self::Ema(ema) => [Some(ema.chain()), None, None],
-            Self::Rsi(rsi) => {
-                let (gain, loss) = rsi.averages();
-                [
-                    Some(gain.chain(Input::Gain)),
-                    Some(loss.chain(Input::Loss)),
-                    None,
-                ]
+            Self::Macd(fast, slow, signal) => {
+                Some(Macd::new(Any(fast), Any(slow), Any(signal)).recursions()[2])
             }
-            Self::Macd(macd) => {
-                let (fast, slow) = macd.averages();
-                [Some(fast.chain()), Some(slow.chain()), None]
-            }
-            Self::Atr(range) => [Some(range.chain(Input::TrueRange)), None, None],
-            Self::Adx(adx) => adx.chains().map(Some),
-            Self::Obv(obv) => [Some(obv.chain()), None, None],
-            Self::Keltner(ema, range) => {
-                [Some(ema.chain()), Some(range.chain(Input::TrueRange)), None]
-            }
-            _ => [None, None, None],
+            Self::Adx(w) => Some(Adx::new(Any(w)).average()),
+            _ => None,
         }
     }
 }

@@ -150,65 +150,101 @@ pub(crate) fn commodity_channel<W: Window>(
     }
 }
 
-/// `M` exponential averages of one series, interleaved: each waits for itself, not for the others.
-#[inline(always)]
-pub(crate) fn emas<const M: usize>(
-    values: &mut [f64; M],
-    k: [f64; M],
-    series: &[f64],
-    outs: [&mut [f64]; M],
-) {
-    let len = series.len();
-    let outs = outs.map(|out| &mut out[..len]);
-    for at in 0..len {
-        let x = series[at];
-        for m in 0..M {
-            values[m] = f::ema_step(values[m], x, k[m]);
-            outs[m][at] = values[m];
-        }
-    }
-}
+/// Values, factors and series of some exponential averages of one series.
+type Emas<'a, const E: usize> = (&'a mut [f64; E], [f64; E], &'a [f64]);
+/// Values, what is kept and taken, and series of some fading sums.
+type Fades<'a, const F: usize> = (&'a mut [f64; F], [(f64, f64); F], [&'a [f64]; F]);
 
-/// `M` fading sums, each of its own series, interleaved.
+/// Exponential averages of one series and fading sums, each of its own, interleaved: each waits for
+/// itself, not for the others.
 #[inline(always)]
-pub(crate) fn fades<const M: usize>(
-    values: &mut [f64; M],
-    keep: [f64; M],
-    take: [f64; M],
-    series: [&[f64]; M],
-    outs: [&mut [f64]; M],
+pub(crate) fn recursions<const E: usize, const F: usize>(
+    (averages, k, close): Emas<'_, E>,
+    ema_outs: [&mut [f64]; E],
+    (sums, factors, series): Fades<'_, F>,
+    fade_outs: [&mut [f64]; F],
 ) {
-    let len = series[0].len();
-    let outs = outs.map(|out| &mut out[..len]);
+    let len = close.len();
+    let ema_outs = ema_outs.map(|out| &mut out[..len]);
+    let fade_outs = fade_outs.map(|out| &mut out[..len]);
     let series = series.map(|series| &series[..len]);
     for at in 0..len {
-        for m in 0..M {
-            values[m] = f::fade_step(values[m], series[m][at], keep[m], take[m]);
-            outs[m][at] = values[m];
+        let x = close[at];
+        for m in 0..E {
+            averages[m] = f::ema_step(averages[m], x, k[m]);
+            ema_outs[m][at] = averages[m];
+        }
+        for m in 0..F {
+            let (keep, take) = factors[m];
+            sums[m] = f::fade_step(sums[m], series[m][at], keep, take);
+            fade_outs[m][at] = sums[m];
         }
     }
 }
 
-/// ADX: a fading average that keeps its value where an index doesn't count.
+/// One exponential average.
 #[inline(always)]
-pub(crate) fn index_average(
-    value: &mut f64,
-    window: usize,
-    plus: &[f64],
-    minus: &[f64],
-    index: &mut [f64],
-    out: &mut [f64],
-) {
-    map2(index, plus, minus, |plus, minus| {
-        let (index, counts) = f::directional_index(plus, minus);
-        if counts { index } else { f64::NAN }
-    });
-    let (keep, take) = (f::wilder_keep(window), 1.0 / window as f64);
+pub(crate) fn ema(value: &mut f64, k: f64, series: &[f64], out: &mut [f64]) {
     let mut average = *value;
-    for (out, index) in out.iter_mut().zip(index) {
-        let next = f::fade_step(average, *index, keep, take);
-        average = if index.is_nan() { average } else { next };
+    for (out, x) in out.iter_mut().zip(series) {
+        average = f::ema_step(average, *x, k);
         *out = average;
     }
     *value = average;
+}
+
+/// In place of an index that doesn't count; those that do aren't negative.
+pub(crate) const UNCOUNTED: f64 = -1.0;
+
+/// A step of a fading average that keeps its value where the input is [`UNCOUNTED`].
+#[inline(always)]
+pub(crate) fn held_step(value: f64, x: f64, keep: f64, take: f64) -> f64 {
+    let next = f::fade_step(value, x, keep, take);
+    if x < 0.0 { value } else { next }
+}
+
+/// One fading average of [`held_step`]s.
+#[inline(always)]
+pub(crate) fn held(value: &mut f64, keep: f64, take: f64, series: &[f64], out: &mut [f64]) {
+    let mut average = *value;
+    for (out, x) in out.iter_mut().zip(series) {
+        average = held_step(average, *x, keep, take);
+        *out = average;
+    }
+    *value = average;
+}
+
+/// Value, factors, series and numbers of one recursion.
+type Single<'a, K> = (&'a mut f64, K, &'a [f64], &'a mut [f64]);
+
+/// [`ema`] and [`held`] of two series, interleaved.
+#[inline(always)]
+pub(crate) fn ema_and_held(
+    (ema, k, of_ema, ema_out): Single<'_, f64>,
+    (held, (keep, take), of_held, held_out): Single<'_, (f64, f64)>,
+) {
+    let (mut first, mut second) = (*ema, *held);
+    let outs = ema_out.iter_mut().zip(held_out);
+    for ((ema_out, held_out), (x, y)) in outs.zip(of_ema.iter().zip(of_held)) {
+        first = f::ema_step(first, *x, k);
+        second = held_step(second, *y, keep, take);
+        (*ema_out, *held_out) = (first, second);
+    }
+    (*ema, *held) = (first, second);
+}
+
+/// ADX's index from the faded sums, and the two indicators.
+#[inline(always)]
+pub(crate) fn directional_index(
+    [up, down, range]: [&[f64]; 3],
+    plus: &mut [f64],
+    minus: &mut [f64],
+    index: &mut [f64],
+) {
+    map2(plus, up, range, f::directional_indicator);
+    map2(minus, down, range, f::directional_indicator);
+    map2(index, plus, minus, |plus, minus| {
+        let (index, counts) = f::directional_index(plus, minus);
+        if counts { index } else { UNCOUNTED }
+    });
 }

@@ -140,7 +140,7 @@ fn batch(path: Path, plan: &Plan, series: &Series) -> Vec<f64> {
 fn every_path_gives_the_bits_of_streaming_over_many_blocks() {
     for names in [&STANDARD[..], &ODD[..]] {
         let plan = Plan::new(names).expect("known names");
-        for bars in [0, 1, 33, 34, 35, 66, 545, 546, 547, 3000] {
+        for bars in [0, 1, 33, 34, 35, 66, 511, 512, 513, 546, 1024, 5000] {
             let series = Series::walk(bars, 7);
             let wanted = streamed(&plan, &series);
             for path in [Path::Plain, Path::Avx2] {
