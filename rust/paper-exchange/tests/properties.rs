@@ -5,8 +5,8 @@ mod support;
 use std::collections::HashMap;
 
 use paper_exchange::core::{
-    CloseSize, Exchange, ExchangeSettings, NewOrder, OrderClass, OrderType, Replacement, Side,
-    Status, StopLoss, TakeProfit, TimeInForce,
+    CloseSize, Exchange, ExchangeSettings, NewOrder, OrderClass, OrderType, Replacement, Role,
+    Side, Status, StopLoss, TakeProfit, TimeInForce,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -216,6 +216,45 @@ fn check_books(pit: &Pit) {
     }
 }
 
+/// What the open orders keep back, added up one by one.
+fn check_claims(pit: &Pit) {
+    let account = pit.exchange.account(0);
+    let market = pit.exchange.market();
+    let claims = || account.open_orders().filter(|order| !order.waiting);
+    let reserved: Decimal = claims()
+        .filter(|order| !order.closes)
+        .map(|order| {
+            let quoted = market.find(&order.symbol).expect("a known symbol");
+            let touch = quoted.ask.expect("an ask");
+            let price = match (order.side, order.kind) {
+                (Side::Buy, OrderType::Market) => touch,
+                (Side::Buy, OrderType::TrailingStop) => order.stop.expect("a stop").max(touch),
+                (Side::Buy, _) => order.limit.or(order.stop).expect("a price"),
+                (Side::Sell, _) => order.limit.unwrap_or_default().max(touch * dec("1.03")),
+            };
+            (price * order.remaining()).round_dp(2)
+        })
+        .sum();
+    assert_eq!(pit.reserved(), reserved);
+    for symbol in SYMBOLS {
+        for side in [Side::Buy, Side::Sell] {
+            let mut legs: HashMap<uuid::Uuid, Decimal> = HashMap::new();
+            let mut held = Decimal::ZERO;
+            for order in claims().filter(|order| &*order.symbol == symbol && order.side == side) {
+                match order.group {
+                    Some(group) if order.role != Some(Role::Entry) => {
+                        let largest = legs.entry(group).or_default();
+                        *largest = (*largest).max(order.remaining());
+                    }
+                    _ => held += order.remaining(),
+                }
+            }
+            let held = held + legs.values().sum::<Decimal>();
+            assert_eq!(account.held(symbol, side, None), held, "{symbol} {side:?}");
+        }
+    }
+}
+
 fn check_updates(pit: &Pit) {
     let mut ranks: HashMap<uuid::Uuid, u8> = HashMap::new();
     for update in &pit.updates {
@@ -259,6 +298,7 @@ proptest! {
         let mut pit = pit(seed);
         for step in &steps {
             play(&mut pit, step);
+            check_claims(&pit);
         }
         check_books(&pit);
         check_updates(&pit);

@@ -7,7 +7,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DayClose, Ids, Market, Nanos, Order, OrderType, Role, Sample, Side, Status};
+use super::commitments::Commitments;
+use super::{DayClose, Ids, Market, Nanos, Order, OrderType, Sample, Side, Status};
 
 /// What every account starts with.
 pub(super) const OPENING_CASH: Decimal = Decimal::from_parts(100_000, 0, 0, false, 0);
@@ -165,6 +166,9 @@ pub struct Account {
     pub(super) by_id: HashMap<Uuid, usize>,
     pub(super) by_client_id: HashMap<String, usize>,
     pub(super) open: BTreeSet<usize>,
+    /// When each order came to the exchange, by its number.
+    pub(super) arrivals: Vec<u64>,
+    pub(super) commitments: Commitments,
 }
 
 impl Account {
@@ -190,6 +194,8 @@ impl Account {
             by_id: HashMap::new(),
             by_client_id: HashMap::new(),
             open: BTreeSet::new(),
+            arrivals: Vec::new(),
+            commitments: Commitments::default(),
         }
     }
 
@@ -240,26 +246,14 @@ impl Account {
         }
     }
 
-    /// Writes an order's new state into the account.
-    pub(super) fn store(&mut self, order: Order) -> usize {
-        let index = self
-            .by_id
-            .get(&order.id)
-            .copied()
-            .unwrap_or(self.orders.len());
-        if order.status.is_open() {
-            self.open.insert(index);
-        } else {
-            self.open.remove(&index);
-        }
-        if index == self.orders.len() {
-            self.by_id.insert(order.id, index);
-            self.by_client_id
-                .insert(order.client_order_id.clone(), index);
-            self.orders.push(order);
-        } else {
-            self.orders[index] = order;
-        }
+    /// A new order, open or not. Its number.
+    pub(super) fn add(&mut self, order: Order, arrival: u64) -> usize {
+        let index = self.orders.len();
+        self.by_id.insert(order.id, index);
+        self.by_client_id
+            .insert(order.client_order_id.clone(), index);
+        self.orders.push(order);
+        self.arrivals.push(arrival);
         index
     }
 
@@ -275,48 +269,35 @@ impl Account {
         self.fills.push(fill);
     }
 
-    /// Shares of `symbol` that open orders on `side` may take from the position. Of the orders of one
-    /// group only one can trade, so only the largest counts; a replaced order is left out by `except`.
+    /// Shares of `symbol` that open orders on `side` may take from the position; a replaced order is left
+    /// out by `except`.
     #[must_use]
     pub fn held(&self, symbol: &str, side: Side, except: Option<Uuid>) -> Decimal {
-        self.held_by(|order| {
-            &*order.symbol == symbol && order.side == side && Some(order.id) != except
-        })
+        let held = self.commitments.held(&self.orders, symbol, side, None);
+        let excepted = self.counted(except).filter(|order| {
+            &*order.symbol == symbol && order.side == side && order.group.is_none()
+        });
+        held - excepted.map_or(Decimal::ZERO, Order::remaining)
     }
 
     /// The same, leaving out the orders of one group.
     pub(super) fn held_outside(&self, symbol: &str, side: Side, group: Uuid) -> Decimal {
-        self.held_by(|order| {
-            &*order.symbol == symbol && order.side == side && order.group != Some(group)
-        })
-    }
-
-    fn held_by(&self, counts: impl Fn(&Order) -> bool) -> Decimal {
-        let mut groups: HashMap<Uuid, Decimal> = HashMap::new();
-        let mut held = Decimal::ZERO;
-        for order in self.open_orders() {
-            if order.waiting || !counts(order) {
-                continue;
-            }
-            let remaining = order.remaining();
-            match (order.group, order.role) {
-                (Some(group), Some(Role::TakeProfit | Role::StopLoss)) => {
-                    let largest = groups.entry(group).or_default();
-                    *largest = (*largest).max(remaining);
-                }
-                _ => held += remaining,
-            }
-        }
-        held + groups.values().sum::<Decimal>()
+        self.commitments
+            .held(&self.orders, symbol, side, Some(group))
     }
 
     /// Buying power that the open orders keep back.
     #[must_use]
     pub fn reserved(&self, market: &Market, except: Option<Uuid>) -> Decimal {
-        self.open_orders()
-            .filter(|order| !order.closes && !order.waiting && Some(order.id) != except)
-            .map(|order| cost_of(order, market))
-            .sum()
+        let excepted = self.counted(except).filter(|order| !order.closes);
+        self.commitments.reserved(&self.orders, market)
+            - excepted.map_or(Decimal::ZERO, |order| cost_of(order, market))
+    }
+
+    /// The order, if it is among those that claim something.
+    fn counted(&self, id: Option<Uuid>) -> Option<&Order> {
+        id.and_then(|id| self.order(id))
+            .filter(|order| order.status.is_open() && !order.waiting)
     }
 
     #[must_use]
@@ -372,6 +353,9 @@ impl Account {
 /// What an order that opens a position keeps back: its notional, its limit or stop price, the ask for
 /// a market order, and for a short sale at least 103 % of the ask.
 pub(super) fn cost_of(order: &Order, market: &Market) -> Decimal {
+    if let Some(cost) = fixed_cost_of(order) {
+        return cost;
+    }
     let Some(quoted) = market.id(&order.symbol).map(|id| market.get(id)) else {
         return Decimal::ZERO;
     };
@@ -380,17 +364,26 @@ pub(super) fn cost_of(order: &Order, market: &Market) -> Decimal {
         .or(quoted.last)
         .or(quoted.bid)
         .unwrap_or(Decimal::ZERO);
-    if let Some(notional) = order.notional {
-        return (notional - order.filled_value).max(Decimal::ZERO);
-    }
-    let price = match (order.kind, order.side) {
-        (OrderType::Market, Side::Buy) => touch,
-        (OrderType::TrailingStop, Side::Buy) => order.stop.unwrap_or(touch).max(touch),
-        (_, Side::Buy) => order.limit.or(order.stop).unwrap_or(touch),
-        (_, Side::Sell) => order
+    let price = match order.side {
+        Side::Buy => order.stop.unwrap_or(touch).max(touch),
+        Side::Sell => order
             .limit
             .unwrap_or(Decimal::ZERO)
             .max(touch * Decimal::new(103, 2)),
     };
     (price * order.remaining()).round_dp(2)
+}
+
+/// The same where it doesn't follow the quote.
+pub(super) fn fixed_cost_of(order: &Order) -> Option<Decimal> {
+    if let Some(notional) = order.notional {
+        return Some((notional - order.filled_value).max(Decimal::ZERO));
+    }
+    let price = match (order.kind, order.side) {
+        (OrderType::Limit | OrderType::Stop | OrderType::StopLimit, Side::Buy) => {
+            order.limit.or(order.stop)?
+        }
+        _ => return None,
+    };
+    Some((price * order.remaining()).round_dp(2))
 }

@@ -24,8 +24,8 @@ impl Exchange {
 
     fn auction(&mut self, symbol: SymbolId, tif: TimeInForce, price: Decimal) {
         let places: Vec<Place> = self.book[symbol]
-            .iter()
-            .copied()
+            .all()
+            .into_iter()
             .filter(|&place| {
                 let order = self.at(place);
                 order.tif == tif && order.status == Status::New

@@ -7,6 +7,8 @@ use common::calendar::Session;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::book::{Book, Watch};
+use super::commitments::Claim;
 use super::session::{boundary_after, current};
 use super::{
     Account, Batch, Configuration, Fact, Fill, Ids, MINUTE, Market, Nanos, Order, Phase, Sample,
@@ -90,8 +92,10 @@ pub struct Exchange {
     pub(super) market: Market,
     pub(super) accounts: Vec<Account>,
     by_key: HashMap<Arc<str>, usize>,
-    /// Open orders of each symbol, in the order in which they came.
-    pub(super) book: Vec<Vec<Place>>,
+    /// Open orders of each symbol.
+    pub(super) book: Vec<Book>,
+    /// Orders that have come so far.
+    arrivals: u64,
     pub(super) ids: Ids,
     pub(super) updates: Vec<Update>,
     pub(super) facts: Vec<Fact>,
@@ -118,7 +122,8 @@ impl Exchange {
             market: Market::new(symbols),
             accounts: Vec::new(),
             by_key: HashMap::new(),
-            book: vec![Vec::new(); symbols.len()],
+            book: vec![Book::default(); symbols.len()],
+            arrivals: 0,
             updates: Vec::new(),
             facts: Vec::new(),
             timers: BTreeSet::new(),
@@ -260,7 +265,7 @@ impl Exchange {
 
     fn expire(&mut self) {
         for symbol in 0..self.book.len() {
-            for place in self.book[symbol].clone() {
+            for place in self.book[symbol].all() {
                 let order = self.at(place);
                 if order.status.is_open() && order.expires_at <= self.now {
                     self.finish(place, Status::Expired);
@@ -304,12 +309,33 @@ impl Exchange {
         &self.accounts[place.0].orders[place.1]
     }
 
-    /// The order, to be changed: it will be remembered with the next batch.
-    pub(super) fn at_mut(&mut self, place: Place) -> &mut Order {
+    /// Changes an order, which is remembered with the next batch.
+    pub(super) fn edit<T>(&mut self, place: Place, change: impl FnOnce(&mut Order) -> T) -> T {
         if self.dirty.last() != Some(&place) {
             self.dirty.push(place);
         }
-        &mut self.accounts[place.0].orders[place.1]
+        self.amend(place, change)
+    }
+
+    /// Changes an order; what it claims and what it is looked at for follows.
+    fn amend<T>(&mut self, place: Place, change: impl FnOnce(&mut Order) -> T) -> T {
+        let symbol = self.symbol_of(place);
+        let account = &mut self.accounts[place.0];
+        let order = &mut account.orders[place.1];
+        let before = (Claim::of(order), Watch::of(order));
+        let answer = change(order);
+        let after = (Claim::of(order), Watch::of(order));
+        if before.1.is_some() != after.1.is_some() {
+            if after.1.is_some() {
+                account.open.insert(place.1);
+            } else {
+                account.open.remove(&place.1);
+            }
+        }
+        account.commitments.change(place.1, before.0, after.0);
+        let number = account.arrivals[place.1];
+        self.book[symbol].change(place, number, before.1, after.1);
+        answer
     }
 
     pub(super) fn place_of(&self, account: usize, id: Uuid) -> Option<Place> {
@@ -326,19 +352,27 @@ impl Exchange {
     /// Writes an order into its account and the book, without remembering it.
     pub(super) fn store(&mut self, account: usize, order: Order) -> Place {
         let symbol = self.market.register(&order.symbol);
-        self.book.resize(self.market.len(), Vec::new());
-        let open = order.status.is_open();
+        self.book.resize_with(self.market.len(), Book::default);
         let not_before = order.not_before;
-        let place = (account, self.accounts[account].store(order));
-        let row = &mut self.book[symbol];
-        match row.iter().position(|&other| other == place) {
-            Some(index) if !open => {
-                row.remove(index);
-            }
-            None if open => row.push(place),
-            _ => {}
+        if let Some(place) = self.place_of(account, order.id) {
+            self.amend(place, |known| *known = order);
+            return self.timed(place, not_before);
         }
-        if open && not_before > self.now {
+        let (claim, watch) = (Claim::of(&order), Watch::of(&order));
+        self.arrivals += 1;
+        let number = self.arrivals;
+        let holder = &mut self.accounts[account];
+        let place = (account, holder.add(order, number));
+        if watch.is_some() {
+            holder.open.insert(place.1);
+        }
+        holder.commitments.change(place.1, None, claim);
+        self.book[symbol].change(place, number, None, watch);
+        self.timed(place, not_before)
+    }
+
+    fn timed(&mut self, place: Place, not_before: Nanos) -> Place {
+        if not_before > self.now && self.at(place).status.is_open() {
             self.timers.insert((not_before, place));
         }
         place
@@ -349,13 +383,6 @@ impl Exchange {
         let place = self.store(account, order);
         self.dirty.push(place);
         place
-    }
-
-    /// Takes an order that has ended out of the book.
-    pub(super) fn leave(&mut self, place: Place) {
-        self.accounts[place.0].open.remove(&place.1);
-        let symbol = self.symbol_of(place);
-        self.book[symbol].retain(|&other| other != place);
     }
 
     pub(super) fn tell(&mut self, place: Place, event: UpdateEvent, fill: Option<Fill>) {

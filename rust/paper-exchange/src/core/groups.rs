@@ -19,8 +19,7 @@ impl Exchange {
                     if complete {
                         self.finish(other, Status::Canceled);
                     } else {
-                        let order = self.at_mut(other);
-                        order.qty = Some(order.filled_qty + left);
+                        self.edit(other, |order| order.qty = Some(order.filled_qty + left));
                     }
                 }
             }
@@ -64,19 +63,18 @@ impl Exchange {
             let role = self.at(leg).role;
             let now = self.now;
             let open = self.phase == Phase::Regular;
-            let order = self.at_mut(leg);
-            order.waiting = false;
-            order.qty = Some(qty);
-            order.updated_at = now;
-            if paired && role == Some(Role::StopLoss) {
-                continue;
-            }
-            if open {
-                order.status = Status::New;
+            let stays_held = paired && role == Some(Role::StopLoss);
+            self.edit(leg, |order| {
+                order.waiting = false;
+                order.qty = Some(qty);
+                order.updated_at = now;
+                if !stays_held {
+                    order.status = if open { Status::New } else { Status::Accepted };
+                }
+            });
+            if open && !stays_held {
                 self.tell(leg, UpdateEvent::New, None);
                 self.try_match(leg, None);
-            } else {
-                order.status = Status::Accepted;
             }
         }
     }
@@ -86,12 +84,10 @@ impl Exchange {
         let Some(group) = self.at(place).group else {
             return Vec::new();
         };
-        let account = &self.accounts[place.0];
-        account
-            .open
-            .iter()
-            .filter(|&&index| index != place.1 && account.orders[index].group == Some(group))
-            .map(|&index| (place.0, index))
+        let members = self.accounts[place.0].commitments.group(group);
+        members
+            .filter(|&index| index != place.1)
+            .map(|index| (place.0, index))
             .collect()
     }
 }

@@ -69,10 +69,7 @@ impl Exchange {
     }
 
     fn match_symbol(&mut self, symbol: SymbolId, print: Option<Decimal>) {
-        if self.book[symbol].is_empty() {
-            return;
-        }
-        for place in self.book[symbol].clone() {
+        for place in self.book[symbol].concerned(self.market.get(symbol), print) {
             self.try_match(place, print);
         }
     }
@@ -101,7 +98,7 @@ impl Exchange {
     /// Brings the orders that waited for this phase into the market.
     pub(super) fn activate_queued(&mut self, extended_only: bool) {
         for symbol in 0..self.book.len() {
-            for place in self.book[symbol].clone() {
+            for place in self.book[symbol].all() {
                 let order = self.at(place);
                 if order.status == Status::Accepted
                     && !order.waiting
@@ -117,14 +114,16 @@ impl Exchange {
     pub(super) fn activate(&mut self, place: Place) {
         let now = self.now;
         if !self.may_trade(self.at(place)) {
-            let order = self.at_mut(place);
-            order.status = Status::Accepted;
-            order.updated_at = now;
+            self.edit(place, |order| {
+                order.status = Status::Accepted;
+                order.updated_at = now;
+            });
             return;
         }
-        let order = self.at_mut(place);
-        order.status = Status::New;
-        order.updated_at = now;
+        self.edit(place, |order| {
+            order.status = Status::New;
+            order.updated_at = now;
+        });
         self.tell(place, UpdateEvent::New, None);
         self.try_match(place, None);
     }
@@ -182,9 +181,10 @@ impl Exchange {
             Some(part) => {
                 let pause = SECOND * (1 + (self.ids.draw(order.id, 2) % 5) as Nanos);
                 let again = self.now + pause;
-                let order = self.at_mut(place);
-                order.split = true;
-                order.not_before = again;
+                self.edit(place, |order| {
+                    order.split = true;
+                    order.not_before = again;
+                });
                 self.execute(place, part, price);
                 if tif == TimeInForce::Ioc {
                     self.finish(place, Status::Canceled);
@@ -215,19 +215,20 @@ impl Exchange {
     pub(super) fn execute(&mut self, place: Place, qty: Decimal, price: Decimal) {
         let now = self.now;
         let execution_id = self.ids.take();
-        let order = self.at_mut(place);
-        order.filled_qty += qty;
-        order.filled_value += qty * price;
-        order.updated_at = now;
-        let complete = order.notional.is_some() || order.remaining().is_zero();
-        order.status = if complete {
-            Status::Filled
-        } else {
-            Status::PartiallyFilled
-        };
-        if complete {
-            order.filled_at = Some(now);
-        }
+        let complete = self.edit(place, |order| {
+            order.filled_qty += qty;
+            order.filled_value += qty * price;
+            order.updated_at = now;
+            let complete = order.notional.is_some() || order.remaining().is_zero();
+            if complete {
+                order.status = Status::Filled;
+                order.filled_at = Some(now);
+            } else {
+                order.status = Status::PartiallyFilled;
+            }
+            complete
+        });
+        let order = self.at(place);
         let (side, symbol) = (order.side, Arc::clone(&order.symbol));
         let fill = Fill {
             execution_id,
@@ -247,9 +248,6 @@ impl Exchange {
             account: self.key(place.0),
             fill: fill.clone(),
         });
-        if complete {
-            self.leave(place);
-        }
         self.tell(
             place,
             if complete {
@@ -268,28 +266,28 @@ impl Exchange {
             return;
         }
         let now = self.now;
-        let order = self.at_mut(place);
-        order.status = status;
-        order.updated_at = now;
-        let event = match status {
-            Status::Expired => {
-                order.expired_at = Some(now);
-                UpdateEvent::Expired
+        let event = self.edit(place, |order| {
+            order.status = status;
+            order.updated_at = now;
+            match status {
+                Status::Expired => {
+                    order.expired_at = Some(now);
+                    UpdateEvent::Expired
+                }
+                Status::Replaced => {
+                    order.replaced_at = Some(now);
+                    UpdateEvent::Replaced
+                }
+                Status::Rejected => {
+                    order.failed_at = Some(now);
+                    UpdateEvent::Rejected
+                }
+                _ => {
+                    order.canceled_at = Some(now);
+                    UpdateEvent::Canceled
+                }
             }
-            Status::Replaced => {
-                order.replaced_at = Some(now);
-                UpdateEvent::Replaced
-            }
-            Status::Rejected => {
-                order.failed_at = Some(now);
-                UpdateEvent::Rejected
-            }
-            _ => {
-                order.canceled_at = Some(now);
-                UpdateEvent::Canceled
-            }
-        };
-        self.leave(place);
+        });
         self.tell(place, event, None);
         if status != Status::Replaced {
             self.group_after_end(place);
@@ -307,9 +305,10 @@ impl Exchange {
             });
             if better {
                 let stop = trail(order, price);
-                let order = self.at_mut(place);
-                order.hwm = Some(price);
-                order.stop = Some(stop);
+                self.edit(place, |order| {
+                    order.hwm = Some(price);
+                    order.stop = Some(stop);
+                });
             }
         }
         let order = self.at(place);
@@ -320,11 +319,14 @@ impl Exchange {
         if touched {
             let held = order.status == Status::Held;
             let now = self.now;
-            let order = self.at_mut(place);
-            order.triggered = true;
-            order.updated_at = now;
+            self.edit(place, |order| {
+                order.triggered = true;
+                order.updated_at = now;
+                if held {
+                    order.status = Status::New;
+                }
+            });
             if held {
-                order.status = Status::New;
                 self.tell(place, UpdateEvent::New, None);
             }
         }

@@ -6,6 +6,8 @@
 mod account;
 mod assets;
 mod auctions;
+mod book;
+mod commitments;
 mod exchange;
 mod facts;
 mod groups;

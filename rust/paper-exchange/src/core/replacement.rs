@@ -35,7 +35,7 @@ impl Exchange {
         self.number(&mut order, change.client_order_id.clone());
         order.group = old.group;
         order.replaces = Some(id);
-        self.at_mut(place).replaced_by = Some(order.id);
+        self.edit(place, |old| old.replaced_by = Some(order.id));
         self.finish(place, Status::Replaced);
         self.rewire(account, &old, order.id);
         let held = order.status == Status::Held;
@@ -170,18 +170,15 @@ impl Exchange {
     /// Points parent and legs of a replaced order at the new one.
     fn rewire(&mut self, account: usize, old: &Order, new: Uuid) {
         if let Some(parent) = old.parent.and_then(|id| self.place_of(account, id)) {
-            for leg in self
-                .at_mut(parent)
-                .legs
-                .iter_mut()
-                .filter(|leg| **leg == old.id)
-            {
-                *leg = new;
-            }
+            self.edit(parent, |parent| {
+                for leg in parent.legs.iter_mut().filter(|leg| **leg == old.id) {
+                    *leg = new;
+                }
+            });
         }
         for leg in &old.legs {
             if let Some(place) = self.place_of(account, *leg) {
-                self.at_mut(place).parent = Some(new);
+                self.edit(place, |leg| leg.parent = Some(new));
             }
         }
     }

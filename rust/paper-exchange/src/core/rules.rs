@@ -5,8 +5,7 @@ use rust_decimal::Decimal;
 
 use super::matching::decimals;
 use super::{
-    Exchange, MINUTE, Nanos, NewOrder, Order, OrderClass, OrderType, Quoted, Refusal, Side, Status,
-    TimeInForce,
+    Exchange, MINUTE, Nanos, NewOrder, OrderClass, OrderType, Quoted, Refusal, Side, TimeInForce,
 };
 
 const CLIENT_ORDER_ID: usize = 128;
@@ -372,28 +371,6 @@ fn check_legs(
         base_check("stop_loss.stop_price", stop, !sells)?;
     }
     Ok(())
-}
-
-/// Whether the two could trade with each other.
-pub(super) fn would_wash(order: &Order, other: &Order) -> bool {
-    if other.symbol != order.symbol || other.side == order.side || other.waiting {
-        return false;
-    }
-    if other.status == Status::Held && order.group == other.group {
-        return false;
-    }
-    let (buy, sell) = if order.side == Side::Buy {
-        (order, other)
-    } else {
-        (other, order)
-    };
-    match (
-        buy.limit.filter(|_| !buy.is_stop()),
-        sell.limit.filter(|_| !sell.is_stop()),
-    ) {
-        (Some(buy), Some(sell)) => buy >= sell,
-        _ => true,
-    }
 }
 
 /// When an order that is given now ends by itself.

@@ -328,10 +328,12 @@ impl Exchange {
     }
 
     fn check_wash(&self, account: usize, order: &Order) -> Result<(), Refusal> {
-        match self.accounts[account]
-            .open_orders()
-            .find(|other| rules::would_wash(order, other))
-        {
+        let limit = order.limit.filter(|_| !order.is_stop());
+        let holder = &self.accounts[account];
+        let crossed = holder
+            .commitments
+            .crossed(&order.symbol, order.side.opposite(), limit);
+        match crossed.map(|index| &holder.orders[index]) {
             None => Ok(()),
             Some(other) => {
                 let reason = if other.limit.is_some()
