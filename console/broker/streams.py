@@ -14,6 +14,7 @@ A message whose handler raised is offered again, before the next; after three ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
@@ -103,6 +104,8 @@ class _Stream:
         self.url = url
         self.received = 0
         self.malformed = 0
+        self.lost = 0
+        """Messages that could not be read or handled; the state is told again at each."""
         self.connections = 0
         self.last_message_at: float | None = None
         self.undelivered: deque[Message] = deque(maxlen=1_000)
@@ -116,6 +119,7 @@ class _Stream:
         self._chance = chance
         self._first_wait_s = first_wait_s
         self._stopping = asyncio.Event()
+        self._useless = ""
         self._running = False
         self._attempt = 0
         self.state = StreamState(status=StreamStatus.STOPPED, since=clock())
@@ -154,6 +158,10 @@ class _Stream:
     def stop(self) -> None:
         """Ask `run()` to return; it does within a second. Of the loop's own thread only."""
         self._stopping.set()
+
+    def renew(self, reason: str) -> None:
+        """Replace the connection: it stands and is of no use. Of the loop's own thread only."""
+        self._useless = reason
 
     # -- one connection ----------------------------------------------------------------------------
 
@@ -213,10 +221,16 @@ class _Stream:
 
     async def _serve(self, socket: ClientConnection) -> None:
         quiet_since = self._clock()
+        self._useless = ""
         tick = min(1.0, self._stale_after_s / 4)
         while True:
+            if useless := self._useless:
+                self._enter(StreamStatus.STALE, useless)
+                raise _Gone(useless)
             try:
-                frame = await asyncio.wait_for(socket.recv(decode=False), tick)
+                # Not `wait_for`: on Python 3.11 it loses a cancellation that comes with a message.
+                async with asyncio.timeout(tick):
+                    frame = await socket.recv(decode=False)
             except TimeoutError:
                 if not self._expecting():
                     quiet_since = self._clock()
@@ -241,12 +255,20 @@ class _Stream:
         try:
             return answers.parse(frame)
         except answers.UnreadableError as error:
-            self.malformed += 1
-            if self.malformed == 1:
+            if self.malformed == 0:
                 logger.warning(
                     "{}: a message is {}; the next ones are only counted", self.name, error
                 )
+            self._malformed()
             return None
+
+    def _malformed(self) -> None:
+        self.malformed += 1
+        self._lose(f"{self.malformed} messages could not be read")
+
+    def _lose(self, detail: str) -> None:
+        self.lost += 1
+        self._enter(self.state.status, detail)
 
     async def _deliver(self, message: Message) -> None:
         self.received += 1
@@ -261,7 +283,7 @@ class _Stream:
             else:
                 return
         self.undelivered.append(message)
-        self._enter(self.state.status, f"{len(self.undelivered)} messages could not be handled")
+        self._lose(f"{len(self.undelivered)} messages could not be handled")
 
     # -- between connections -----------------------------------------------------------------------
 
@@ -270,10 +292,9 @@ class _Stream:
         return longest / 2 + self._chance() * longest / 2
 
     async def _stopped_within(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     def _enter(
         self, status: StreamStatus, detail: str = "", *, retry_in_s: float | None = None
@@ -366,7 +387,7 @@ class TradeUpdates(_Stream):
             if isinstance(message.get("data"), dict):
                 yield message["data"]
             else:
-                self.malformed += 1
+                self._malformed()
 
 
 class MarketUpdates(_Stream):

@@ -30,8 +30,9 @@ from console.engine.orders import (
     event_time,
     in_words,
     order_from_payload,
+    same_order,
 )
-from console.engine.positions import after_fill, bare_position
+from console.engine.positions import after_fill, bare_position, price_of_gain
 from console.engine.state import AccountView, OrderState, OrderView, PositionView
 
 FINAL_KEPT = 500
@@ -47,6 +48,8 @@ class Reservations(Protocol):
     def order_changed(self, order: OrderView, price: Decimal | None) -> None: ...
 
     def position_changed(self, symbol: str, qty: Decimal, price: Decimal) -> None: ...
+
+    def filled(self, order: OrderView, qty: Decimal, price: Decimal) -> None: ...
 
 
 class OrderRow(Struct, frozen=True, kw_only=True):
@@ -94,6 +97,8 @@ class Books:
         self.account: AccountView | None = None
         self.fills = 0
         """Grows with every fill counted: whoever fetched positions before it grew has old ones."""
+        self.gaps = 0
+        """Grows when a trade update shows that one before it never came."""
         self._emit = emit
         self._reservations = reservations
         self._clocks = clocks
@@ -318,7 +323,9 @@ class Books:
     ) -> OrderView | None:
         client_id, identity = payload.get("client_order_id"), payload.get("id")
         known = self.find(str(client_id)) if client_id else None
-        known = known or (self.find(str(identity)) if identity else None)
+        taken = known is not None and _is_anothers(known, payload)
+        if known is None or taken:
+            known = self.find(str(identity)) if identity else None
         if known is not None:
             return known
         try:
@@ -326,6 +333,8 @@ class Books:
         except OrderPayloadError as error:
             self.note("oddity", str(client_id or identity or "?"), {"text": str(error)})
             return None
+        if taken:
+            order = replace(order, client_order_id=str(identity))
         # Its state and fills are counted by `_apply`, as those of any other order.
         return replace(order, filled_qty=Decimal(0), filled_avg_price=None, state=OrderState.ACK)
 
@@ -336,6 +345,8 @@ class Books:
         if same and order.client_order_id in self.orders:
             return order
         gained = after.filled_qty - order.filled_qty
+        if gained > 0:
+            self._reservations.filled(order, gained, price_of_gain(order, after, gained))
         self.record(after, text, raw=payload)
         if gained > 0:
             self._count(order, after, gained)
@@ -371,10 +382,14 @@ class Books:
         before = self.find(subject)
         order = self.told(payload, f"the broker: {event}")
         if order is not None and event in ("fill", "partial_fill"):
+            qty = decimal_of(update.get("qty"))
+            gained = order.filled_qty - (Decimal(0) if before is None else before.filled_qty)
+            if qty is not None and gained > qty:
+                self.gaps += 1
             self.executed(
                 order,
                 execution_id=str(update.get("execution_id") or ""),
-                qty=decimal_of(update.get("qty")),
+                qty=qty,
                 price=decimal_of(update.get("price")),
                 cumulative=decimal_of(payload.get("filled_qty")),
                 at=event_time(update) or self.now(),
@@ -466,6 +481,11 @@ class Books:
         """Signed; 0 when flat."""
         position = self.positions.get(symbol)
         return Decimal(0) if position is None else position.qty
+
+
+def _is_anothers(known: OrderView, payload: Mapping[str, Any]) -> bool:
+    """Whether the broker's order has the id of one of ours that never came to be."""
+    return known.id is None and known.state.is_final and not same_order(known, payload)
 
 
 def _in_plain_words(update: Mapping[str, Any]) -> str:

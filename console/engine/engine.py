@@ -5,8 +5,8 @@
     ack = await engine.handle(SubmitOrder(…))
     await engine.stop("SIGTERM")
 
-Everything runs in the loop that `start` was called in; blocking calls to the broker are made on two
-threads of the engine's own. No part of it knows of a screen, a signal or a command line.
+Everything runs in the loop that `start` was called in; blocking calls to the broker are made on
+three threads of the engine's own. No part of it knows of a screen, a signal or a command line.
 """
 
 from __future__ import annotations
@@ -20,36 +20,22 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from console.broker.errors import BrokerAuthError, BrokerError
-from console.engine.books import Books
-from console.engine.bus import Bus, RiskWord, bus_keys
-from console.engine.clocks import SYSTEM_CLOCKS, Clocks, JumpWatch, MarketClock, ReplayControl
+from console.engine.bus import RiskWord
+from console.engine.clocks import SYSTEM_CLOCKS, Clocks, ReplayControl
 from console.engine.commands import Ack, AnyCommand
 from console.engine.crash import armed_point
-from console.engine.desk import Desk
-from console.engine.dispatch import Dispatch
-from console.engine.events import AccountChanged, Event, OrderFilled, Severity, Snapshot
-from console.engine.execution import BrokerThread, Execution
+from console.engine.events import Severity, Snapshot
 from console.engine.facts import Facts, OnEvent
-from console.engine.feed import Feed
-from console.engine.flatten import KillSwitch, Step
+from console.engine.flatten import Step
 from console.engine.journal import Journal
 from console.engine.orders import moved
-from console.engine.picture import Picture
-from console.engine.readiness import Readiness
-from console.engine.reconcile import Reconciler, account_view
-from console.engine.risk import Gatekeeper, limits_json
-from console.engine.session import SessionWatch
+from console.engine.parts import Parts, Surroundings
+from console.engine.risk import limits_json
 from console.engine.state import (
     EngineView,
     OrderState,
-    OrderView,
     ServiceView,
-    TradingState,
 )
-from console.engine.tradingstate import TradingStateLatch
-from console.engine.updates import UpdatesWatch
-from console.engine.upkeep import REFRESH_S, Upkeep
-from console.exits import CONFIG, ExitError
 
 if TYPE_CHECKING:
     from console.broker.session import BrokerSession
@@ -62,13 +48,6 @@ FIRST_CONTACT_S = 8.0
 """How long a start waits for the trade updates; once they fail it goes on without, not ready."""
 DRAIN_PART = 0.8
 """Of `engine.drain_timeout_s`, what orders under way may take; the rest is for closing things."""
-
-
-class WrongAccount(ExitError):
-    """The journal in this state directory is another account's. Exit code 78."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, CONFIG)
 
 
 class Engine:
@@ -97,12 +76,10 @@ class Engine:
         self._state_dir = state_dir
         self._replay = replay
         self._clocks = clock
-        self._jumps = JumpWatch(clock)
         self._mode = settings.mode.value
         self._armed = armed_point()
         self._facts = Facts(clock)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._account_id: str | None = None
         self._stopping: asyncio.Task[None] | None = None
         self.ports: dict[str, int] = {}
 
@@ -122,7 +99,7 @@ class Engine:
             self._state_dir, name=f"journal-{self._mode.lower()}.db", wall_ns=self._clocks.wall_ns
         )
         try:
-            self._compose()
+            self._put_together()
         except BaseException:
             self._journal.close()
             raise
@@ -154,12 +131,18 @@ class Engine:
         except BrokerError as error:
             self._facts.notice(Severity.ERROR, "broker", f"not reconciled yet: {error}")
         self._readiness.started = True
+        for order in self._books.held_open():
+            if order.state is OrderState.UNKNOWN:
+                self._parts.in_doubt(order)
+                look_up = self._execution.look_up(order.client_order_id)
+                self._spawn(look_up, f"look-up of {order.client_order_id}")
         for work, name in (
             (self._session_watch.run(), "market clock"),
             (self._feed.run(), "feed"),
             (self._upkeep.refreshing(), "refresh"),
             (self._upkeep.comparing(), "reconcile"),
             (self._upkeep.mending(), "journal watch"),
+            (self._updates.doubting(), "silence watch"),
             (self._warm_up(), "warm-up"),
         ):
             self._spawn(work, name)
@@ -167,131 +150,33 @@ class Engine:
         self._readiness.update()
         logger.info("the engine is started: {}", self._readiness.reason or "ready")
 
-    def _compose(self) -> None:
-        settings, clocks, facts, session = (
-            self._settings,
-            self._clocks,
-            self._facts,
-            self._session,
-        )
-        gatekeeper = Gatekeeper.of(settings)
-        self._orders_thread = BrokerThread("broker orders")
-        self._reads_thread = reads = BrokerThread("broker reads")
-        self._market = market = MarketClock(
-            settings.demo.speed if self._mode == "DEMO" else 1.0, estimate=self._mode == "EXCHANGE"
-        )
-        self._gatekeeper = gatekeeper
-        self._books = books = Books(
-            self._journal, self._emit, gatekeeper, clocks, market, self._journal_failed
-        )
-        self._trading = TradingStateLatch(books, gatekeeper, facts.emit)
-        self._readiness = Readiness(facts, self._trading)
-        self._execution = Execution(
-            session,
-            books,
-            orders=self._orders_thread,
-            reads=reads,
-            may_send=self._may_send,
-            on_auth_error=self._keys_refused,
-            on_doubt=self._in_doubt,
-            armed=self._armed,
-            sleep=clocks.sleep,
-        )
-        self._reconciler = Reconciler(session, books, reads, on_account=self._on_account)
-        self._feed = Feed(
-            self._receiver,
-            gatekeeper,
-            session,
-            reads,
-            clocks,
-            market,
-            frames_per_second=settings.feed.frames_per_second,
-            history=settings.feed.history,
-            quote_stale_s=settings.feed.quote_stale_s,
-            on_frame=facts.deliver,
-            on_connection=facts.connected,
-            look_at_clocks=self._look_at_clocks,
-        )
-        self._session_watch = SessionWatch(
-            session,
-            reads,
-            clocks,
-            market,
-            gatekeeper,
-            mode=self._mode,
+    def _put_together(self) -> None:
+        given = Surroundings(
+            settings=self._settings,
+            session=self._session,
+            make_updates=self._make_updates,
+            receiver=self._receiver,
             replay=self._replay,
-            emit=facts.emit,
-            on_connection=facts.connected,
-            look_at_clocks=self._look_at_clocks,
-        )
-        self._upkeep = Upkeep(
-            books,
-            self._reconciler,
-            self._readiness,
-            self._trading,
-            facts,
-            refresh_s=REFRESH_S[self._mode],
-            reconcile_s=settings.engine.reconcile_every_s,
-            on_failure=self._session_watch.failed,
-            after_comparison=self._resume_flatten,
-        )
-        self._updates = UpdatesWatch(
-            self._make_updates,
-            books,
-            self._readiness,
-            self._trading,
-            self._upkeep,
-            facts,
-            clocks,
-            stale_after_s=settings.broker.updates_stale_s,
+            state_dir=self._state_dir,
+            clocks=self._clocks,
             armed=self._armed,
-        )
-        self._picture = Picture(
-            books, facts, self._readiness, self._trading, market, clocks, mode=self._mode
-        )
-        self._desk = Desk(
-            books,
-            self._execution,
-            gatekeeper,
-            self._feed,
-            session,
-            reads,
-            clocks,
-            market,
-            blocked=self._readiness.blocked,
-            compare=self._upkeep.compare,
-        )
-        self._kill_switch = KillSwitch(
-            books,
-            self._execution,
-            halt=self._halt,
-            compare=self._upkeep.compare,
-            close=self._desk.close_for_flatten,
-            market_is_open=lambda: market.is_open_at(clocks.monotonic()),
-            armed=self._armed,
-        )
-        self._dispatch = Dispatch(
-            books,
-            self._desk,
-            self._trading,
-            self._readiness,
-            self._kill_switch,
-            self._session_watch,
-            facts,
-            clocks,
-            compare=self._upkeep.compare,
-            view=self.view,
             spawn=self._spawn,
-            timeout_s=settings.engine.command_timeout_s,
-        )
-        self._bus = Bus(
-            handle=self._dispatch.handle,
-            snapshot=self.snapshot,
+            resume_flatten=self._resume_flatten,
             on_risk=self._on_risk,
-            bind=settings.bus.bind,
-            high_water_mark=settings.bus.high_water_mark,
-            keys=bus_keys(settings),
+            journal_failed=self._journal_failed,
         )
+        self._parts = parts = Parts(given, self._journal, self._facts)
+        self._books = parts.books
+        self._gatekeeper = parts.gatekeeper
+        self._trading = parts.trading
+        self._readiness = parts.readiness
+        self._execution = parts.execution
+        self._feed = parts.feed
+        self._session_watch = parts.session_watch
+        self._upkeep = parts.upkeep
+        self._updates = parts.updates
+        self._kill_switch = parts.kill_switch
+        self._bus = parts.bus
 
     def _take_up(self) -> None:
         """Where the last process left off; what was under way then is in doubt now."""
@@ -304,7 +189,7 @@ class Engine:
                 f"in use, the rest is kept in {verdict.kept_aside}",
             )
         self._trading.load()
-        self._reconciler.load()
+        self._parts.reconciler.load()
         for order in self._books.load():
             if order.state in (OrderState.SENDING, OrderState.INTENT):
                 doubtful = moved(
@@ -340,13 +225,14 @@ class Engine:
 
         await self._books.until(nothing_leaves, max(0.0, deadline - self._loop.time()))
         self._updates.stop()
-        self._orders_thread.stop()
-        self._reads_thread.stop()
+        for thread in self._parts.threads:
+            thread.stop()
         await self._kill_switch.stop()
+        await self._parts.reconciler.stop()
         await self._cancel_all(deadline)
         await self._bus.stop()
         self._session.close()
-        for thread in (self._orders_thread, self._reads_thread):
+        for thread in self._parts.threads:
             await asyncio.to_thread(thread.join, max(0.1, deadline - self._loop.time()))
         held = {p.symbol: f"{p.qty.normalize():f}" for p in self._books.positions.values()}
         left = [o.client_order_id for o in self._books.held_open()]
@@ -386,7 +272,7 @@ class Engine:
         Never raises for what a command asks; after `engine.command_timeout_s` the answer is that
         it is still under way.
         """
-        return await self._dispatch.handle(command)
+        return await self._parts.dispatch.handle(command)
 
     async def _on_risk(self, word: RiskWord) -> None:
         """The risk-manager may only tighten; whatever else it says is not for us."""
@@ -394,10 +280,6 @@ class Engine:
             await self._trading.asked(word.trading_state, word.reason or "a risk limit", "risk")
             self._facts.notice(Severity.ERROR, "risk", f"{word.trading_state}: {word.reason}")
             self._readiness.update()
-
-    async def _halt(self, reason: str) -> None:
-        await self._trading.asked(TradingState.HALTED, reason, "flatten")
-        self._readiness.update()
 
     def _resume_flatten(self) -> None:
         left = self._kill_switch.unfinished()
@@ -424,53 +306,6 @@ class Engine:
 
     # -- what happens ------------------------------------------------------------------------
 
-    def _may_send(self, order: OrderView) -> str | None:
-        """Asked right before the POST: what may have happened while the order waited."""
-        if self._trading.state is TradingState.HALTED and order.source != "flatten":
-            return f"trading was halted meanwhile: {self._trading.reason}"
-        return None
-
-    def _keys_refused(self, reason: str) -> None:
-        self._updates.auth_failed(reason)
-
-    def _in_doubt(self, order: OrderView) -> None:
-        self._facts.notice(
-            Severity.ERROR,
-            f"unknown {order.client_order_id}",
-            f"{order.client_order_id}: it is not known whether the broker has it ({order.reason}); "
-            f"{order.symbol} takes no new orders until it is found or settled",
-        )
-
-    def _look_at_clocks(self) -> None:
-        """Nothing here is reckoned by the wall clock; but a machine that slept has missed things,
-        and its monotonic clock stood still meanwhile."""
-        if by := self._jumps.look():
-            text = f"the wall clock jumped by {by:+.0f} s; the books are compared with the broker"
-            self._facts.notice(Severity.WARNING, "clock", text)
-            self._gatekeeper.doubt_quotes()
-            self._upkeep.compare_soon()
-
-    def _on_account(self, payload: dict[str, Any]) -> None:
-        identity = str(payload.get("id") or payload.get("account_number") or "")
-        if identity and self._account_id is None:
-            self._belongs_to(identity)
-        account = account_view(payload)
-        if account != self._books.account:
-            self._books.account = account
-            self._gatekeeper.account_changed(account)
-            self._facts.emit(AccountChanged(account=account))
-
-    def _belongs_to(self, identity: str) -> None:
-        row = self._journal.latest("account")
-        if row is not None and identity not in row.body.decode():
-            raise WrongAccount(
-                f"{self._state_dir} holds the journal of another {self._mode} account; "
-                "give this account its own --state-dir"
-            )
-        if row is None:
-            self._books.set_standing("account", "account", {"id": identity}, is_open=True)
-        self._account_id = identity
-
     def _journal_failed(self, reason: str) -> None:
         """Called by whichever thread saw it."""
         with contextlib.suppress(RuntimeError):
@@ -480,16 +315,11 @@ class Engine:
         if self._stopping is None:
             self._readiness.journal_is_down(reason)
 
-    def _emit(self, event: Event) -> None:
-        self._facts.emit(event)
-        if isinstance(event, OrderFilled):
-            self._upkeep.refresh_soon()
-
     async def _warm_up(self) -> None:
         problem = await self._feed.seed()
         if problem is not None:
             self._facts.notice(Severity.WARNING, "feed", problem)
-        await self._desk.know(self._settings.feed.symbols)
+        await self._parts.desk.know(self._settings.feed.symbols)
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=name)
@@ -520,12 +350,12 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """Everything, as the event that a new listener begins with."""
-        return Snapshot(seq=self._facts.seq, ts=self._clocks.wall_ns(), state=self.view())
+        return self._parts.picture.snapshot()
 
     def view(self) -> EngineView:
         """Everything that the engine knows at this moment."""
-        return self._picture.view()
+        return self._parts.view()
 
     def health(self) -> dict[str, Any]:
         """What a health check needs: readiness with its reason, states, counters, ages."""
-        return self._picture.health(self._session.stats(), self._bus)
+        return self._parts.picture.health(self._session.stats(), self._bus)

@@ -1,4 +1,4 @@
-"""Orders on their way: two broker threads, and what each possible answer means.
+"""Orders on their way: the broker threads, and what each possible answer means.
 
 SENDING is on disk before the one POST. A clear answer settles the order; no clear answer makes it
 UNKNOWN, which only a look-up that finds it, or a person, ends.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loguru import logger
 from msgspec.structs import replace
 
 from console.broker.errors import (
@@ -58,7 +59,10 @@ class BrokerThread:
 
     CAPACITY = 2_000
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, on_auth_error: Callable[[BrokerAuthError], None] = lambda _: None
+    ) -> None:
+        self._on_auth_error = on_auth_error
         self._queue: queue.PriorityQueue[
             tuple[int, int, Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
         ] = queue.PriorityQueue(self.CAPACITY)
@@ -74,6 +78,8 @@ class BrokerThread:
     async def run(self, call: Callable[[], _T], priority: Priority = Priority.READ) -> _T:
         """Make the call on the thread. A caller that is cancelled doesn't stop a call under way.
 
+        Keys that don't hold are told to whoever owns the thread, whatever the call was for.
+
         Raises:
             BrokerUnavailable: too many calls wait, or the thread is stopped; nothing was sent.
         """
@@ -87,7 +93,11 @@ class BrokerThread:
             raise BrokerUnavailable(
                 f"{self.CAPACITY} requests wait for the broker", remedy="nothing was sent; wait"
             ) from None
-        return await future
+        try:
+            return await future
+        except BrokerAuthError as error:
+            self._on_auth_error(error)
+            raise
 
     def _run(self) -> None:
         while True:
@@ -130,7 +140,10 @@ def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | N
 
 
 class Execution:
-    """Sends what passed the risk gate, and finds out what became of it."""
+    """Sends what passed the risk gate, and finds out what became of it.
+
+    Cancellations have a thread of their own: an order whose answer hangs doesn't hold them up.
+    """
 
     def __init__(
         self,
@@ -139,8 +152,8 @@ class Execution:
         *,
         orders: BrokerThread,
         reads: BrokerThread,
+        cancels: BrokerThread,
         may_send: Callable[[OrderView], str | None],
-        on_auth_error: Callable[[str], None],
         on_doubt: Callable[[OrderView], None],
         armed: str | None = None,
         sleep: Callable[[float], Any] = asyncio.sleep,
@@ -149,8 +162,8 @@ class Execution:
         self._books = books
         self._orders = orders
         self._reads = reads
+        self._cancels = cancels
         self._may_send = may_send
-        self._on_auth_error = on_auth_error
         self._on_doubt = on_doubt
         self._armed = armed
         self._sleep = sleep
@@ -232,7 +245,7 @@ class Execution:
             crash_here("between-post-and-ack", self._armed)
             return answer
 
-        waited = 0.0
+        waited, sent_before = 0.0, False
         while True:
             order = self._books.orders[client_order_id]
             if (reason := self._may_send(order)) is not None:
@@ -242,6 +255,7 @@ class Execution:
             except DuplicateOrderId as error:
                 return await self._compare(client_order_id, error)
             except BrokerRateLimited as error:
+                sent_before = sent_before or error.status is not None
                 waited += error.retry_after_s
                 if waited > RATE_LIMIT_PATIENCE_S:
                     return self._end(client_order_id, f"not sent: {error}", error)
@@ -254,19 +268,24 @@ class Execution:
                     },
                 )
                 await self._sleep(error.retry_after_s)
-            except BrokerAuthError as error:
-                self._on_auth_error(str(error))
-                return self._end(client_order_id, str(error), error)
             except BrokerRefused as error:
+                if sent_before and not isinstance(error, BrokerAuthError):
+                    # The first attempt may have been carried out, and be why this one is refused.
+                    return await self._compare(client_order_id, error)
                 return self._end(client_order_id, str(error), error)
             except BrokerUnavailable as error:
                 return self._end(client_order_id, f"not sent: {error}", error)
             except OutcomeUnknown as error:
                 return await self._doubt(client_order_id, error)
+            except Exception as error:  # noqa: BLE001 — whatever broke, the order may have left
+                logger.opt(exception=error).error("{} failed on its way", client_order_id)
+                return await self._doubt(
+                    client_order_id, OutcomeUnknown(f"{type(error).__name__} inside; see the log")
+                )
             else:
-                return self._answered(client_order_id, answer)
+                return await self._answered(client_order_id, answer)
 
-    def _answered(self, client_order_id: str, answer: dict[str, Any]) -> OrderView:
+    async def _answered(self, client_order_id: str, answer: dict[str, Any]) -> OrderView:
         order = self._books.orders[client_order_id]
         if answer.get("client_order_id") != client_order_id or not answer.get("id"):
             self._books.note(
@@ -274,7 +293,9 @@ class Execution:
                 client_order_id,
                 {"text": "the answer names another order", "raw": answer},
             )
-            return order
+            return await self._doubt(
+                client_order_id, OutcomeUnknown("the broker's answer names another order")
+            )
         if order.state is OrderState.SENDING:
             acknowledged = moved(
                 replace(order, id=str(answer["id"])), OrderState.ACK, at=self._books.now()
@@ -286,16 +307,26 @@ class Execution:
         self, client_order_id: str, reason: str, error: BrokerError | None = None
     ) -> OrderView:
         order = self._books.orders[client_order_id]
-        ended = moved(order, OrderState.REJECTED, at=self._books.now(), reason=reason)
         raw = None if error is None else {"status": error.status, "body": error.body}
+        if order.state is not OrderState.SENDING:
+            # The broker's own updates were quicker, and they know.
+            self._books.note(
+                "oddity", client_order_id, {"text": f"answered all the same: {reason}", "raw": raw}
+            )
+            return order
+        ended = moved(order, OrderState.REJECTED, at=self._books.now(), reason=reason)
         self._books.record(ended, reason, raw=raw)
         return ended
 
-    async def _compare(self, client_order_id: str, error: DuplicateOrderId) -> OrderView:
-        """The broker says that it has an order of this id: is it the one we meant?"""
+    async def _compare(self, client_order_id: str, error: BrokerRefused) -> OrderView:
+        """The broker may have an order of this id from before: is it the one we meant?"""
         order = self._books.orders[client_order_id]
         try:
             found = await self._fetch(client_order_id)
+        except BrokerNotFound:
+            if isinstance(error, DuplicateOrderId):
+                return await self._doubt(client_order_id, error)
+            return self._end(client_order_id, str(error), error)
         except BrokerError:
             return await self._doubt(client_order_id, error)
         if not same_order(order, found):
@@ -305,7 +336,7 @@ class Execution:
                 error,
             )
         self._books.note("look-up", client_order_id, {"text": "it had arrived: this is it"})
-        return self._answered(client_order_id, found)
+        return await self._answered(client_order_id, found)
 
     async def _fetch(self, client_order_id: str) -> dict[str, Any]:
         return await self._reads.run(
@@ -345,7 +376,13 @@ class Execution:
                     "look-up", client_order_id, {"text": f"no answer: {error.message}"}
                 )
             else:
-                return self._books.told(found, "found at the broker") or order
+                if same_order(order, found):
+                    return self._books.told(found, "found at the broker") or order
+                self._books.note(
+                    "look-up",
+                    client_order_id,
+                    {"text": "the broker answered with another order", "raw": found},
+                )
         return self._books.orders[client_order_id]
 
     async def cancel(self, order: OrderView) -> None:
@@ -357,8 +394,8 @@ class Execution:
                 remedy="its outcome is looked up; settle it if it stays in doubt",
             )
         self._books.note("cancel", order.client_order_id, {"text": "cancellation asked for"})
-        await self._orders.run(lambda: self._session.cancel_order(identity), Priority.CANCEL)
+        await self._cancels.run(lambda: self._session.cancel_order(identity), Priority.CANCEL)
 
     async def cancel_all(self) -> list[dict[str, Any]]:
         """Ask for the cancellation of every open order, also those made elsewhere."""
-        return await self._orders.run(self._session.cancel_all_orders, Priority.CANCEL)
+        return await self._cancels.run(self._session.cancel_all_orders, Priority.CANCEL)

@@ -14,7 +14,7 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from console.broker.errors import BrokerError
+from console.broker.errors import BrokerAuthError, BrokerError
 from console.engine.books import Books
 from console.engine.crash import crash_here
 from console.engine.execution import Execution
@@ -23,6 +23,8 @@ from console.engine.state import OrderState, OrderView, PositionView
 SUBJECT = "flatten"
 STEP_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 0.5
+ROUNDS = 5
+"""How often it begins anew when orders turn up that it had not canceled."""
 
 
 class Step(StrEnum):
@@ -84,6 +86,15 @@ class KillSwitch:
             await asyncio.wait([self._running])
 
     async def _steps(self, reason: str, step: Step) -> str:
+        text = await self._round(reason, step)
+        for _ in range(ROUNDS):
+            if not self._stragglers():
+                break
+            # It was on its way while the others were canceled, or somebody else goes on trading.
+            text = await self._round(reason, Step.CANCEL)
+        return text
+
+    async def _round(self, reason: str, step: Step) -> str:
         if step is Step.HALT:
             await self._halt(f"flatten: {reason}" if reason else "flatten")
             await self._at(Step.CANCEL, reason, "halted")
@@ -113,11 +124,17 @@ class KillSwitch:
         await asyncio.wait([asyncio.wrap_future(future)])
 
     async def _insist(self, step: Callable[[], Awaitable[bool]]) -> None:
-        """Repeat a step until it is done: a broker that doesn't answer is asked again."""
+        """Repeat a step until it is done: a broker that doesn't answer is asked again.
+
+        Raises:
+            BrokerAuthError: the keys don't hold, and asking again would only lock the door.
+        """
         while True:
             try:
                 if await step():
                     return
+            except BrokerAuthError:
+                raise
             except BrokerError as error:
                 self._books.note("flatten", SUBJECT, {"text": f"tried again: {error}"})
             await asyncio.sleep(RETRY_AFTER_S)
@@ -163,12 +180,21 @@ class KillSwitch:
         return f"not flat yet: {self._held()}"
 
     def _is_flat(self) -> bool:
-        return not self._books.positions
+        return not self._books.positions and not self._stragglers()
+
+    def _stragglers(self) -> list[OrderView]:
+        """Open orders that should be gone; those in doubt and those that close aren't meant."""
+        return [
+            order
+            for order in self._books.open_orders()
+            if order.source != "flatten"
+            and (order.id is not None or order.state is OrderState.SENDING)
+        ]
 
     def _held(self) -> str:
         return (
             ", ".join(f"{p.qty.normalize():f} {p.symbol}" for p in self._books.positions.values())
-            or "nothing held"
+            or f"{len(self._stragglers())} orders open"
         )
 
 

@@ -9,6 +9,7 @@
 
 `MOVES` is the whole truth of it. Facts may arrive late, twice or out of order: a move that isn't in
 the table is no move (the order stays where it is), but a fill always counts, even after the end.
+An end that the broker never told (not sent, settled by a person) gives way to what it tells later.
 """
 
 from __future__ import annotations
@@ -144,13 +145,22 @@ def apply_payload(order: OrderView, payload: Mapping[str, Any], *, at: datetime)
     qty = known.get("qty", order.qty)
     if qty is not None and 0 < qty <= now_filled:
         told = OrderState.FILLED
-    if told is not None and may_move(order.state, told):
+    if told is not None and may_move(_state_before(order, known), told):
         known["state"] = told
         rejected = told is OrderState.REJECTED
         why = payload.get("reject_reason") or "the broker rejected it"
         known["reason"] = str(why) if rejected else ""
     changes = {name: value for name, value in known.items() if getattr(order, name) != value}
     return replace(order, updated_at=at, **changes) if changes else order
+
+
+def _state_before(order: OrderView, known: Mapping[str, Any]) -> OrderState:
+    """Where the broker's word finds the order. One that ended here without the broker ever having
+    named it ended by our word, or a person's: the broker knows better, so it was in doubt.
+    """
+    if order.state.is_final and order.id is None and "id" in known:
+        return OrderState.UNKNOWN
+    return order.state
 
 
 def _description(order: OrderView, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,13 +227,20 @@ def event_time(payload: Mapping[str, Any]) -> datetime | None:
 
 
 def same_order(order: OrderView, payload: Mapping[str, Any]) -> bool:
-    """Whether the broker's order under our id is the one that we meant to send."""
-    return (
+    """Whether the broker's order under our id is the one that we meant to send.
+
+    One that replaces another is for what that one has not filled, so its size says nothing.
+    """
+    same = (
         payload.get("client_order_id") == order.client_order_id
         and payload.get("symbol") == order.symbol
         and payload.get("side") == order.side.value
         and (payload.get("order_type") or payload.get("type")) == order.order_type.value
-        and decimal_of(payload.get("qty")) == order.qty
+    )
+    if not same or order.replaces is not None:
+        return same
+    return (
+        decimal_of(payload.get("qty")) == order.qty
         and decimal_of(payload.get("limit_price")) == order.limit_price
         and decimal_of(payload.get("stop_price")) == order.stop_price
     )

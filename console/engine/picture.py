@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from console.engine.books import Books
 from console.engine.bus import Bus
 from console.engine.clocks import Clocks, MarketClock
+from console.engine.events import Snapshot
 from console.engine.facts import Facts
 from console.engine.readiness import Readiness
 from console.engine.state import EngineView, OrderState
@@ -53,6 +54,10 @@ class Picture:
             connections=tuple(self._facts.connections.values()),
             services=tuple(self._facts.services.values()),
         )
+
+    def snapshot(self) -> Snapshot:
+        """The same as the event that a new listener begins with."""
+        return Snapshot(seq=self._facts.seq, ts=self._clocks.wall_ns(), state=self.view())
 
     def health(self, line: SessionStats, bus: Bus) -> dict[str, Any]:
         """Figures for health and metrics; `connections` is by name (state, seconds in it)."""

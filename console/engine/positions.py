@@ -36,7 +36,7 @@ def after_fill(
     held: PositionView, before: OrderView, after: OrderView, gained: Decimal
 ) -> PositionView:
     """The position once `gained` more shares of an order are filled."""
-    price = _price_of_gain(before, after, gained)
+    price = price_of_gain(before, after, gained)
     signed = gained if after.side is Side.BUY else -gained
     qty = held.qty + signed
     entry = held.avg_entry_price
@@ -47,7 +47,7 @@ def after_fill(
     return priced(held.symbol, qty, entry, price, held.day_pl)
 
 
-def _price_of_gain(before: OrderView, after: OrderView, gained: Decimal) -> Decimal:
+def price_of_gain(before: OrderView, after: OrderView, gained: Decimal) -> Decimal:
     """What the newly filled part cost, from the averages before and after it."""
     average = after.filled_avg_price or Decimal(0)
     earlier = (before.filled_avg_price or Decimal(0)) * before.filled_qty

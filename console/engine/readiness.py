@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from console.engine.events import ReadyChanged, Severity
 from console.engine.facts import Facts
 from console.engine.state import TradingState
@@ -11,10 +13,17 @@ from console.engine.tradingstate import TradingStateLatch
 class Readiness:
     """The conditions, set by whoever knows; `update` tells everybody when their sum changes."""
 
-    def __init__(self, facts: Facts, trading: TradingStateLatch) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        trading: TradingStateLatch,
+        clock_known: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.started = False
         self.stopping = False
         self.reconciled = False
+        self.line = 0
+        """Counts the times at which trade updates may have been missed."""
         self.auth_failure: str | None = None
         """The keys don't hold. Nothing but a restart with others ends this."""
         self.journal_failure: str | None = None
@@ -22,6 +31,12 @@ class Readiness:
         self.reason = "starting"
         self._facts = facts
         self._trading = trading
+        self._clock_known = clock_known
+
+    def updates_missed(self) -> None:
+        """Nothing is told twice: until the books are compared again they may lack a fill."""
+        self.line += 1
+        self.reconciled = False
 
     def blocked(self) -> str | None:
         """Why no order may be placed at all, whatever it is; None when the risk gate decides."""
@@ -35,6 +50,8 @@ class Readiness:
             return "the books are not reconciled with the broker yet"
         if not self._facts.is_connected("updates"):
             return "the broker's trade updates are not connected"
+        if not self._clock_known():
+            return "the market's clock is not known yet"
         return None
 
     def update(self) -> None:

@@ -7,7 +7,7 @@ a cause; a position that no fill explains makes the engine careful (REDUCING) an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,22 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from console.broker.errors import BrokerError, BrokerNotFound
+from console.broker.errors import BrokerNotFound, BrokerUnavailable
 from console.engine.books import Books
 from console.engine.clocks import parse_time
 from console.engine.execution import BrokerThread, Priority
 from console.engine.orders import decimal_of, in_words
 from console.engine.positions import priced
-from console.engine.state import AccountView, OrderState, OrderView, PositionView
+from console.engine.state import OrderState, OrderView, PositionView
 
 if TYPE_CHECKING:
     from console.broker.session import BrokerSession
 
-AGREEMENT_ATTEMPTS = 3
+AGREEMENT_ATTEMPTS = 10
 """Orders, fills and positions are three questions: a fill between two makes them disagree."""
+PROVEN_AFTER = 3
+"""A difference that so many comparisons in a row find, with no fill between, is one."""
+PAUSE_S = 0.1
 ACTIVITIES = "activities"
 
 
@@ -59,7 +62,7 @@ class Reconciled(Struct, frozen=True, kw_only=True):
 
 
 class Reconciler:
-    """See the module. One comparison at a time; further callers share the one under way."""
+    """See the module. One comparison at a time; whoever asks meanwhile shares the next one."""
 
     def __init__(
         self,
@@ -67,13 +70,16 @@ class Reconciler:
         books: Books,
         reads: BrokerThread,
         *,
-        on_account: Callable[[dict[str, Any]], None],
+        read_account: Callable[[], Awaitable[None]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._session = session
         self._books = books
         self._reads = reads
-        self._on_account = on_account
+        self._read_account = read_account
+        self._sleep = sleep
         self._running: asyncio.Task[Reconciled] | None = None
+        self._next: asyncio.Task[Reconciled] | None = None
         self._last_activity: str | None = None
         self._based = False
 
@@ -85,17 +91,29 @@ class Reconciler:
             self._based = True
 
     async def run(self) -> Reconciled:
-        """Compare now. Raises `BrokerError` when the broker doesn't answer."""
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._compare(), name="reconcile")
-        return await asyncio.shield(self._running)
+        """Compare, from now on and not before. Raises `BrokerError` without an answer."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._running), name="reconcile")
+        return await asyncio.shield(self._next)
+
+    async def _after(self, earlier: asyncio.Task[Reconciled] | None) -> Reconciled:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        self._running, self._next = self._next, None
+        return await self._compare()
+
+    async def stop(self) -> None:
+        """Leave off comparing."""
+        tasks = [task for task in (self._running, self._next) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def refresh(self) -> None:
         """Account and positions as the broker has them now. Raises `BrokerError`."""
+        await self._read_account()
         fills = self._books.fills
-        account = await self._read(self._session.account)
         positions = await self._read(self._session.positions)
-        self._on_account(account)
         if fills == self._books.fills:
             self._marked(_position_views(positions))
 
@@ -113,23 +131,35 @@ class Reconciler:
         changed: dict[str, None] = {}
         external: dict[str, None] = {}
         first = not self._based
+        await self._read_account()
+        if first:
+            await self._skip_old_activities()
         differences: dict[str, tuple[Decimal, Decimal]] = {}
+        proven = 0
         for _ in range(AGREEMENT_ATTEMPTS):
-            account = await self._read(self._session.account)
-            if first:
-                await self._skip_old_activities()
             await self._orders(changed, external)
             await self._fills(changed, external)
             fills = self._books.fills
             theirs = _position_views(await self._read(self._session.positions))
-            differences = {} if first else self._differences(theirs)
-            if fills == self._books.fills and not differences:
+            if first and await self._newest_activity() != self._last_activity:
+                continue
+            if fills != self._books.fills:
+                continue
+            found = {} if first else self._differences(theirs)
+            proven = proven + 1 if found == differences else 1
+            differences = found
+            if not differences or proven == PROVEN_AFTER:
+                self._books.set_positions(theirs)
                 break
-        self._on_account(account)
-        self._books.set_positions(theirs)
+            await self._sleep(PAUSE_S)
+        else:
+            # It never stood still: the fills told are the truth, until the next comparison.
+            differences = {}
+            if first:
+                raise BrokerUnavailable("the account is never still", remedy="it is tried again")
         self._based = True
         unexplained = tuple((s, *pair) for s, pair in sorted(differences.items()))
-        found = Reconciled(
+        result = Reconciled(
             changed=tuple(changed),
             external=tuple(external),
             in_doubt=tuple(
@@ -139,8 +169,8 @@ class Reconciler:
             ),
             unexplained=unexplained,
         )
-        self._books.note("reconciled", "engine", {"text": found.in_words()})
-        return found
+        self._books.note("reconciled", "engine", {"text": result.in_words()})
+        return result
 
     def _differences(
         self, theirs: Mapping[str, PositionView]
@@ -214,10 +244,13 @@ class Reconciler:
 
     async def _skip_old_activities(self) -> None:
         """The first time, what is held is believed; only fills from here on are ours to explain."""
+        self._remember(await self._newest_activity())
+
+    async def _newest_activity(self) -> str:
         newest = await self._read(
             lambda: self._session.activities(activity_types=("FILL",), direction="desc", limit=1)
         )
-        self._remember(str(newest[0]["id"]) if newest else "")
+        return str(newest[0]["id"]) if newest else ""
 
     def _remember(self, activity: str) -> None:
         if activity != self._last_activity:
@@ -268,26 +301,6 @@ class Reconciler:
             cumulative=cumulative,
             at=at,
         )
-
-
-def account_view(payload: Mapping[str, Any]) -> AccountView:
-    """The broker's account. Raises `BrokerError` where an amount is missing."""
-    amounts: dict[str, Decimal] = {}
-    for name in ("equity", "last_equity", "cash", "buying_power"):
-        value = decimal_of(payload.get(name))
-        if value is None:
-            raise BrokerError(f"the account has no {name}", remedy="see what the broker answers")
-        amounts[name] = value
-    day = amounts["equity"] - amounts["last_equity"]
-    return AccountView(
-        **amounts,
-        long_market_value=decimal_of(payload.get("long_market_value")) or Decimal(0),
-        short_market_value=decimal_of(payload.get("short_market_value")) or Decimal(0),
-        day_pl=day,
-        day_pl_pct=day / amounts["last_equity"] * 100 if amounts["last_equity"] else Decimal(0),
-        multiplier=decimal_of(payload.get("multiplier")) or Decimal(1),
-        account_status=str(payload.get("status") or "ACTIVE"),
-    )
 
 
 def _position_views(payloads: list[Mapping[str, Any]]) -> dict[str, PositionView]:

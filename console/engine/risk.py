@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _WITHOUT_RESERVATION = frozenset({OrderState.INTENT, OrderState.HELD})
 """A held leg reserves nothing: its parent does, or the leg that works in its stead."""
 
+_MAYBE_NOT_THERE = frozenset({OrderState.SENDING, OrderState.UNKNOWN})
+
 
 def limits_json(settings: Settings) -> str:
     """The `[risk]` section and `quote_stale_s` as the gate reads them; amounts as text."""
@@ -43,7 +45,10 @@ class Gatekeeper:
     def __init__(self, gate: RiskGate) -> None:
         self._gate = gate
         self._open: set[str] = set()
-        self._leaving: dict[str, tuple[OrderView, Decimal | None]] = {}
+        self._asked = 0
+        self._filled_at = 0
+        self._young: dict[str, tuple[OrderView, Decimal | None, int | None]] = {}
+        """Orders that the account's figures may not know: since which question they might."""
         self._quoted_at: dict[str, float] = {}
         self._quotes: dict[str, tuple[Decimal, Decimal]] = {}
 
@@ -58,9 +63,13 @@ class Gatekeeper:
 
     def order_changed(self, order: OrderView, price: Decimal | None) -> None:
         left = open_qty(order)
-        self._leaving.pop(order.client_order_id, None)
-        if order.state is OrderState.SENDING:
-            self._leaving[order.client_order_id] = (order, price)
+        if order.state.is_final:
+            self._young.pop(order.client_order_id, None)
+        elif order.state in _MAYBE_NOT_THERE:
+            self._young[order.client_order_id] = (order, price, None)
+        elif (young := self._young.get(order.client_order_id)) is not None:
+            at = self._asked if young[2] is None else young[2]
+            self._young[order.client_order_id] = (order, price, at)
         if left > 0 and order.state not in _WITHOUT_RESERVATION:
             self._open.add(order.client_order_id)
             self._gate.set_order(
@@ -79,8 +88,23 @@ class Gatekeeper:
     def position_changed(self, symbol: str, qty: Decimal, price: Decimal) -> None:
         self._gate.set_position(symbol, qty, price)
 
-    def account_changed(self, account: AccountView) -> None:
-        """The broker's figures. They can't know of an order that is only just leaving."""
+    def filled(self, order: OrderView, qty: Decimal, price: Decimal) -> None:
+        """So much more of the order is filled; told before the order and the position change."""
+        self._filled_at = self._asked
+        self._gate.count_fill(order.client_order_id, order.symbol, order.side.value, qty, price)
+
+    def account_asked(self) -> int:
+        """The account is being asked for; the answer comes with this number."""
+        self._asked += 1
+        return self._asked
+
+    def account_changed(self, account: AccountView, asked_at: int) -> None:
+        """The broker's figures, asked for at `asked_at`; what happened since they may not know.
+
+        They free nothing that was filled meanwhile: the next figures, due after every fill, will.
+        """
+        if self._filled_at >= asked_at:
+            return
         self._gate.set_account(
             account.equity,
             account.last_equity,
@@ -88,9 +112,13 @@ class Gatekeeper:
             account.buying_power,
             account.multiplier,
         )
-        for order, price in list(self._leaving.values()):
-            self._gate.remove_order(order.client_order_id)
-            self.order_changed(order, price)
+        for identity, (order, price, at) in list(self._young.items()):
+            if at is not None and at < asked_at:
+                del self._young[identity]
+            else:
+                self._gate.remove_order(identity)
+                self._open.discard(identity)
+                self.order_changed(order, price)
 
     def quote(self, symbol: str, bid: float, ask: float, last: float, at: float) -> None:
         """A quote as the feed has it; `at` is a monotonic second, NaN is no value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class SessionWatch:
         replay: ReplayControl | None,
         emit: Callable[[Event], None],
         on_connection: Callable[[ConnectionView], None],
+        given_up: Callable[[], bool] = lambda: False,
         look_at_clocks: Callable[[], None],
     ) -> None:
         self._session = session
@@ -50,14 +52,28 @@ class SessionWatch:
         self._emit = emit
         self._on_connection = on_connection
         self._look_at_clocks = look_at_clocks
+        self._given_up = given_up
+        self._soon = asyncio.Event()
         self._told: SessionView | None = None
         self._connection: ConnectionView | None = None
 
     async def run(self) -> None:
-        """Ask every so often until cancelled."""
-        while True:
+        """Ask every so often, and when `soon` says so, until cancelled or the keys don't hold."""
+        while not self._given_up():
             answered = await self.poll()
-            await asyncio.sleep(self._period_s if answered else AFTER_FAILURE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._period_s if answered else AFTER_FAILURE_S):
+                    await self._soon.wait()
+            self._soon.clear()
+
+    def soon(self) -> None:
+        """The broker answers again, or for the first time: what is its time?"""
+        if not (self._market.known and self._is_connected()):
+            self._soon.set()
+
+    def _is_connected(self) -> bool:
+        known = self._connection
+        return known is not None and known.state is ConnectionState.CONNECTED
 
     async def poll(self) -> bool:
         """Ask once; whether the broker answered."""
@@ -77,7 +93,7 @@ class SessionWatch:
         except BrokerError as error:
             self.failed(error)
             return False
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RuntimeError) as error:
             self.failed(BrokerError(f"its clock can't be read: {error}"))
             return False
         if playing is not None:
@@ -101,7 +117,7 @@ class SessionWatch:
     def _answered(self) -> None:
         known = self._connection
         latency = self._session.stats().latency_ms
-        connected = known is not None and known.state is ConnectionState.CONNECTED
+        connected = self._is_connected()
         now = self._clocks.monotonic()
         self._connection = ConnectionView(
             name="broker",

@@ -50,12 +50,12 @@ class UpdatesWatch:
         self._facts = facts
         self._clocks = clocks
         self._armed = armed
+        self._stale_after_s = stale_after_s
+        self._looked_at = clocks.monotonic()
+        self._lost = 0
         self._halting: asyncio.Task[object] | None = None
         self._stream = make(
-            self._on_update,
-            self._on_stream,
-            stale_after_s=stale_after_s,
-            expecting=lambda: bool(books.held_open()),
+            self._on_update, self._on_stream, stale_after_s=stale_after_s, clock=clocks.monotonic
         )
 
     async def run(self) -> None:
@@ -70,10 +70,38 @@ class UpdatesWatch:
         """Let `run` return."""
         self._stream.stop()
 
+    async def doubting(self) -> None:
+        """Silence while orders are open is natural, or a line that is deaf: the broker is asked.
+
+        What it knows and the line didn't tell shows which; then the line is replaced. Until
+        cancelled, or until the keys don't hold.
+        """
+        tick = min(1.0, self._stale_after_s / 4)
+        while self._readiness.auth_failure is None:
+            await asyncio.sleep(tick)
+            if not (self._is_silent() and self._facts.is_connected("updates")):
+                continue
+            heard = self._stream.received
+            found = await self._upkeep.try_compare()
+            self._looked_at = self._clocks.monotonic()
+            if found is None:
+                continue
+            if (found.changed or found.external) and heard == self._stream.received:
+                self._stream.renew(f"it told nothing of this: {found.in_words()}")
+
+    def _is_silent(self) -> bool:
+        if not self._books.held_open():
+            return False
+        since = max(self._looked_at, self._stream.state.since, self._stream.last_message_at or 0.0)
+        return self._clocks.monotonic() - since >= self._stale_after_s
+
     def _on_update(self, update: dict[str, Any]) -> None:
+        gaps = self._books.gaps
         self._books.updated(update)
         if update.get("event") in ("fill", "partial_fill"):
             crash_here("mid-fill", self._armed)
+        if self._books.gaps != gaps:
+            self._upkeep.compare_soon()
         self._upkeep.refresh_soon()
 
     def _on_stream(self, state: StreamState) -> None:
@@ -90,12 +118,25 @@ class UpdatesWatch:
             )
         )
         again = connection is ConnectionState.CONNECTED and not was_connected
-        if again and self._readiness.started:
-            # Nothing is replayed: until the books are compared again they may lack a fill.
-            self._readiness.reconciled = False
+        if self._any_lost() or again:
+            # Nothing is replayed.
+            self._readiness.updates_missed()
             self._upkeep.compare_soon()
         self._readiness.update()
         self._books.wake()
+
+    def _any_lost(self) -> bool:
+        """Whether a message came since that could not be read or handled."""
+        lost = self._stream.lost if self._readiness.started else 0
+        if lost == self._lost:
+            return False
+        self._lost = lost
+        self._facts.notice(
+            Severity.WARNING,
+            "updates",
+            f"{lost} trade updates could not be read or handled; the broker is asked instead",
+        )
+        return True
 
     def auth_failed(self, reason: str) -> None:
         """The keys don't hold: asking again only locks the door, so everything stops here."""

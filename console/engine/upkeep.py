@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from loguru import logger
 
 from console.broker.errors import BrokerError
 from console.engine.books import Books
@@ -14,6 +17,8 @@ from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciled, Reconciler
 from console.engine.state import TradingState
 from console.engine.tradingstate import TradingStateLatch
+
+_T = TypeVar("_T")
 
 REFRESH_S = {"DEMO": 1.0, "EXCHANGE": 2.0, "PAPER": 5.0}
 AFTER_FILL_S = 0.1
@@ -49,6 +54,7 @@ class Upkeep:
         self._after_comparison = after_comparison
         self._refresh = asyncio.Event()
         self._reconcile = asyncio.Event()
+        self._compared = False
 
     def refresh_soon(self) -> None:
         """Account and positions have changed at the broker."""
@@ -60,8 +66,13 @@ class Upkeep:
 
     async def compare(self) -> Reconciled:
         """Reconcile now and draw the consequences. Raises `BrokerError`."""
+        self._reconcile.clear()
+        self._compared = False
+        line = self._readiness.line
         found = await self._reconciler.run()
-        self._readiness.reconciled = True
+        self._compared = True
+        if line == self._readiness.line:
+            self._readiness.reconciled = True
         if found.unexplained:
             text = f"positions differ and no fill explains it: {found.in_words()}"
             self._facts.notice(Severity.ERROR, "reconcile", text)
@@ -73,26 +84,37 @@ class Upkeep:
         return found
 
     async def refreshing(self) -> None:
-        """Keep account and positions current until cancelled."""
-        while True:
+        """Keep account and positions current until cancelled, or until the keys don't hold."""
+        while self._readiness.auth_failure is None:
             await _woken(self._refresh, self._refresh_s, AFTER_FILL_S)
-            await self._tried(self._reconciler.refresh)
+            await self._tried(self._refreshed)
+
+    async def _refreshed(self) -> bool:
+        await self._reconciler.refresh()
+        return True
 
     async def comparing(self) -> None:
-        """Reconcile every while, and at once when asked, until cancelled."""
-        while True:
-            pause = self._reconcile_s if self._readiness.reconciled else RETRY_S
-            await _woken(self._reconcile, pause)
-            if await self._tried(self.compare):
+        """Reconcile every while, and at once when asked; until cancelled or without good keys."""
+        while self._readiness.auth_failure is None:
+            done = self._compared and self._readiness.reconciled
+            await _woken(self._reconcile, self._reconcile_s if done else RETRY_S)
+            if await self.try_compare() is not None:
                 self._after_comparison()
 
-    async def _tried(self, call: Callable[[], Awaitable[object]]) -> bool:
+    async def try_compare(self) -> Reconciled | None:
+        """`compare`; None, and told, when it failed."""
+        return await self._tried(self.compare)
+
+    async def _tried(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
         try:
-            await call()
+            return await call()
         except BrokerError as error:
             self._on_failure(error)
-            return False
-        return True
+        except Exception as error:  # noqa: BLE001 — what is kept up outlives a mistake in it
+            logger.opt(exception=error).error("upkeep failed")
+            text = f"{type(error).__name__} while the books were compared; see the log"
+            self._facts.notice(Severity.ERROR, "upkeep", text)
+        return None
 
     async def mending(self) -> None:
         """While the journal can't be written it is tried; once it can, what it missed follows."""

@@ -44,6 +44,8 @@ class Reserved:
 
     def position_changed(self, symbol: str, qty: Decimal, price: Decimal) -> None: ...
 
+    def filled(self, order: OrderView, qty: Decimal, price: Decimal) -> None: ...
+
 
 class Broker:
     """Answers as it is told to; remembers what arrived and what was on disk by then."""
@@ -105,14 +107,17 @@ class Bench:
             MarketClock(),
             self.failures.append,
         )
-        self.threads = [BrokerThread("orders"), BrokerThread("reads")]
+        self.threads = [
+            BrokerThread(name, lambda error: self.auth_errors.append(str(error)))
+            for name in ("orders", "reads", "cancels")
+        ]
         self.execution = Execution(
             self.broker,
             self.books,
             orders=self.threads[0],
             reads=self.threads[1],
+            cancels=self.threads[2],
             may_send=lambda _order: self.halted,
-            on_auth_error=self.auth_errors.append,
             on_doubt=lambda order: self.doubts.append(order.client_order_id),
             sleep=self.sleep,
         )
