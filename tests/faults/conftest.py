@@ -21,12 +21,20 @@ MINUTE = 60
 
 
 @pytest.fixture
-def market(make_exchange) -> Any:
+def exchange_options() -> dict[str, Any]:
+    """Settings of the exchange; a test's own by `@pytest.mark.parametrize("exchange_options", …)`,
+    such as `in_two_fills`.
+    """
+    return {}
+
+
+@pytest.fixture
+def market(make_exchange, exchange_options) -> Any:
     """An exchange that stands still, five minutes into its first session.
 
     Market orders fill at once at the standing quote; `market.call(step_s=…)` plays on.
     """
-    exchange = make_exchange(paused=True)
+    exchange = make_exchange(paused=True, **exchange_options)
     exchange.call(step_s=30 + 5 * MINUTE)
     return exchange
 

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from console.engine.clocks import SYSTEM_CLOCKS, Clocks, ReplayStatus, parse_time
-from console.engine.commands import Ack, AnyCommand, decode_command, encode
+from console.engine.commands import Ack, AnyCommand, Outcome, decode_command, encode
 from console.engine.engine import Engine
 from console.engine.events import Noticed, OrderFilled
 from console.engine.grammar import parse_line
@@ -46,6 +47,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 30.0
 """How long any wait here may take."""
+
+in_two_fills = pytest.mark.parametrize(
+    "exchange_options", [{"partial_fills": True, "seed": 9}], ids=["two-fills"]
+)
+"""On this exchange the first order, if it is for ten shares of IBM at the market, fills in two
+parts: one at once, the other some market seconds later.
+"""
 
 
 class Replay:
@@ -195,6 +203,7 @@ class Bench:
         """Send an order and wait until it is filled and each of its executions was told."""
         ack = await self.ask(line)
         assert ack.order is not None, ack
+        assert ack.outcome is not Outcome.REFUSED, ack.message
         order = await self.until_state(ack.order.client_order_id, "FILLED")
         await self.until(lambda: self.told_qty(order.client_order_id) == order.qty)
         return ack
