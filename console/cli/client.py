@@ -28,6 +28,7 @@ from console.engine.link import LinkError, RemoteLink
 from console.engine.runtime import RuntimeInfo
 from console.engine.state import EngineView, OrderState, OrderView, RiskReport
 from console.exits import OK, REFUSED, UNAVAILABLE, UNKNOWN, USAGE
+from console.harmless import harmless
 
 POLL_S = 0.05
 QUOTES_S = 3.0
@@ -122,7 +123,7 @@ def status_text(view: EngineView, runtime: RuntimeInfo) -> str:
     """`status` for people."""
     ready = "ready" if view.ready else "not ready"
     reason = f" ({view.trading_reason})" if view.trading_reason else ""
-    lines = [f"{view.mode} {view.trading_state}{reason}, {ready}, pid {runtime.pid}"]
+    lines = [harmless(f"{view.mode} {view.trading_state}{reason}, {ready}, pid {runtime.pid}")]
     if view.session is not None:
         at = view.session.market_time.strftime("%Y-%m-%d %H:%M:%S UTC")
         door = "open" if view.session.is_open else "closed"
@@ -149,7 +150,7 @@ def status_text(view: EngineView, runtime: RuntimeInfo) -> str:
     lines.append(table([(o.client_order_id, *order_line(o).split(" ", 1)) for o in still_open]))
     lines.append("services")
     lines.append(table([(s.name, s.status, str(s.port or ""), s.message) for s in view.services]))
-    return "\n".join(line for line in lines if line)
+    return "\n".join(harmless(row) for line in lines for row in line.split("\n") if row)
 
 
 def order_line(order: OrderView) -> str:
@@ -163,7 +164,7 @@ def order_line(order: OrderView) -> str:
         text += f", filled{part} at {money(order.filled_avg_price)}"
     if order.reason:
         text += f": {order.reason}"
-    return text
+    return harmless(text)
 
 
 def run_line(
@@ -319,13 +320,13 @@ def _print_ack(ack: Ack, order: OrderView | None) -> None:
             say(ack.message or "refused")
         return
     if order is not None:
-        print(f"{order_line(order)}  ({order.client_order_id})")
+        print(f"{order_line(order)}  ({harmless(order.client_order_id)})")
     for other in ack.orders:
-        print(f"{order_line(other)}  ({other.client_order_id})")
+        print(f"{order_line(other)}  ({harmless(other.client_order_id)})")
     if ack.risk is not None and order is None:
         print(risk_text(ack.risk))
     elif order is None and not ack.orders:
-        print(ack.message or ack.outcome.value)
+        print(harmless(ack.message or ack.outcome.value))
     if ack.outcome is Outcome.UNKNOWN:
         say(ack.message or "its outcome at the broker is not known yet")
 

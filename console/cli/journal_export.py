@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from console.cli.journal import ExportFormat, Matter
 from console.cli.journal_views import reader_of, row_document, text_of, told_at
-from console.cli.output import fail, harmless
+from console.cli.output import fail
 from console.engine.journal_schema import JournalError
 from console.exits import FAILED, OK, ExitError
+from console.harmless import harmless
 
 if TYPE_CHECKING:
     from console.engine.journal_files import JournalRow

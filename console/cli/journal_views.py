@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from console.cli.output import Format, fail, harmless, print_json, table
+from console.cli.output import Format, fail, print_json, table
 from console.config.layers import Overrides
 from console.engine.clocks import parse_time
 from console.engine.journal_archive import prune
@@ -16,6 +16,7 @@ from console.engine.journal_files import JournalRow
 from console.engine.journal_reader import JournalReader, Part, journals_in
 from console.engine.journal_schema import JournalError
 from console.exits import FAILED, OK, REFUSED, UNAVAILABLE, USAGE, ExitError
+from console.harmless import harmless
 
 KEEP_DAYS = 90.0
 _DAY_NS = 86_400 * 10**9

@@ -17,6 +17,7 @@ import msgspec
 
 from console.cli import PROGRAM
 from console.exits import FAILED, OK
+from console.harmless import harmless
 
 
 class Format(StrEnum):
@@ -60,20 +61,13 @@ def plain(value: Any) -> Any:
             return value
 
 
-def harmless(text: str) -> str:
-    """Text from outside for a terminal: control and direction characters are spelt out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def print_json(document: Any) -> None:
     print(json.dumps(plain(document), ensure_ascii=False), flush=True)
 
 
 def say(line: str) -> None:
     """A remark beside the answer: to stderr, so that stdout stays the answer alone."""
-    print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+    print(f"{PROGRAM}: {harmless(line)}", file=sys.stderr, flush=True)
 
 
 def fail(message: str, exit_code: int) -> int:

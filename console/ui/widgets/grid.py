@@ -14,6 +14,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
+from console.harmless import harmless
 from console.ui import format as text
 from console.ui.actions import Context, bindings
 from console.ui.store import Fact, Phase
@@ -44,6 +45,7 @@ class Placed:
     width: int
 
     def fit(self, value: str) -> str:
+        value = harmless(value)
         if len(value) > self.width:
             return value[: self.width - 1] + "…" if self.width > 1 else value[: self.width]
         return value.ljust(self.width) if self.column.left else value.rjust(self.width)

@@ -11,6 +11,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from console.harmless import harmless
 from console.ui import format as text
 from console.ui.actions import BY_ID
 from console.ui.store import Fact, Store
@@ -104,7 +105,9 @@ class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
 
     def strip(self, spans: Iterable[Span], width: int, ground: str = "") -> Strip:
         """One line, cut or padded to `width` cells."""
-        segments = [Segment(words, self.ink(names, ground)) for words, names in spans if words]
+        segments = [
+            Segment(harmless(words), self.ink(names, ground)) for words, names in spans if words
+        ]
         return Strip(segments).adjust_cell_length(width, self.ink("", ground))
 
     def notify_style_update(self) -> None:
