@@ -9,8 +9,9 @@ use features::NameError;
 use thiserror::Error;
 
 use crate::columns::Columns;
+use crate::fast_bar;
 use crate::frame::{ConnectionState, Frame, SPARK};
-use crate::history::Bars;
+use crate::history::{Bars, HistoryBar};
 use crate::symbol::Symbol;
 
 /// How often the count of messages is noted for the rate, in seconds.
@@ -138,6 +139,11 @@ impl Feed {
         self.stats.bytes += frame.len() as u64;
         self.message_at = now;
         self.rate.note(now, self.stats.received);
+        if let Some(fast) = fast_bar::read(frame) {
+            self.numbers.observe(fast.seq);
+            self.bar(fast.symbol, &fast.bar, fast.timeframe, now);
+            return;
+        }
         match parse(frame) {
             Ok(received) => {
                 self.numbers.observe(received.seq);
@@ -155,12 +161,15 @@ impl Feed {
     pub fn apply(&mut self, message: &Message, now: f64) {
         match message {
             Message::BarUpdate(bar) => {
-                self.stats.bars += 1;
-                if let Some(at) = self.followed(&bar.symbol)
-                    && !self.symbols[at].bar(&self.columns, bar, now)
-                {
-                    self.stats.late += 1;
-                }
+                let kept = HistoryBar {
+                    timestamp: bar.timestamp,
+                    open: bar.open,
+                    high: bar.high,
+                    low: bar.low,
+                    close: bar.close,
+                    volume: bar.volume,
+                };
+                self.bar(&bar.symbol, &kept, &bar.timeframe, now);
             }
             Message::QuoteUpdate(quote) => {
                 self.stats.quotes += 1;
@@ -178,6 +187,15 @@ impl Feed {
             Message::Signal(_) | Message::Position(_) | Message::RiskUpdate(_) => {
                 self.stats.ignored += 1;
             }
+        }
+    }
+
+    fn bar(&mut self, symbol: &str, bar: &HistoryBar, timeframe: &str, now: f64) {
+        self.stats.bars += 1;
+        if let Some(at) = self.followed(symbol)
+            && !self.symbols[at].bar(&self.columns, bar, timeframe, now)
+        {
+            self.stats.late += 1;
         }
     }
 

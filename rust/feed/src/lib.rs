@@ -5,6 +5,7 @@
 
 mod columns;
 mod day;
+mod fast_bar;
 mod feed;
 mod frame;
 mod history;

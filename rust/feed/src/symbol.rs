@@ -1,7 +1,7 @@
 //! Everything the feed knows of one symbol.
 
 use common::calendar::MINUTE;
-use common::messages::{BarUpdate, QuoteUpdate, TradeUpdate};
+use common::messages::{QuoteUpdate, TradeUpdate};
 use features::micro::{Quote, QuoteFlow, QuoteNumbers};
 use features::{Bar, State};
 
@@ -61,8 +61,14 @@ impl Symbol {
 
     /// Takes in a finished bar. One that begins with the last one corrects its prices in the
     /// history; older ones are late and change nothing. Answers whether it was of use.
-    pub(crate) fn bar(&mut self, columns: &Columns, bar: &BarUpdate, now: f64) -> bool {
-        if bar.timeframe == DAILY {
+    pub(crate) fn bar(
+        &mut self,
+        columns: &Columns,
+        bar: &HistoryBar,
+        timeframe: &str,
+        now: f64,
+    ) -> bool {
+        if timeframe == DAILY {
             self.day.told(
                 bar.timestamp,
                 bar.open,
@@ -74,14 +80,6 @@ impl Symbol {
             self.version += 1;
             return true;
         }
-        let kept = HistoryBar {
-            timestamp: bar.timestamp,
-            open: bar.open,
-            high: bar.high,
-            low: bar.low,
-            close: bar.close,
-            volume: bar.volume,
-        };
         let newest = self.history.last().map_or(i64::MIN, |last| last.timestamp);
         if bar.timestamp < newest {
             return false;
@@ -89,11 +87,11 @@ impl Symbol {
         self.version += 1;
         if bar.timestamp == newest {
             if let Some(last) = self.history.last_mut() {
-                *last = kept;
+                *last = *bar;
             }
             return true;
         }
-        self.finish(columns, kept);
+        self.finish(columns, *bar);
         let ends = bar.timestamp + MINUTE;
         if ends >= self.market_at {
             self.market_at = ends;

@@ -1,4 +1,4 @@
-//! Nanoseconds a bar, best of some rounds: `cargo run --release -p features --example speed`.
+//! Nanoseconds a bar, best of some rounds: `cargo run --release -p features --example features_speed`.
 //!
 //! One JSON object, for `make bench` to print beside its peers; `--each` adds every feature alone.
 

@@ -1,5 +1,5 @@
 //! Nanoseconds a bar from its bytes into a feed with the full set, best of some rounds, without the
-//! socket: `cargo run --release -p feed --example speed`.
+//! socket: `cargo run --release -p feed --example feed_speed`.
 
 use std::hint::black_box;
 use std::time::Instant;
