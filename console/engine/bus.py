@@ -20,7 +20,8 @@ from loguru import logger
 
 from console.engine.commands import UNREADABLE, Ack, AnyCommand, Outcome, decode_command, encode
 from console.engine.events import Event
-from console.engine.state import Refusal, TradingState
+from console.engine.riskwatch import RiskWatch, RiskWord
+from console.engine.state import Refusal
 from console.exits import CONFIG, ExitError
 
 if TYPE_CHECKING:
@@ -42,13 +43,6 @@ class PortTaken(ExitError):
         super().__init__(message, CONFIG)
 
 
-class RiskWord(msgspec.Struct, frozen=True, tag_field="type", tag="RiskUpdate"):
-    """What the engine reads of the risk-manager's `RiskUpdate`."""
-
-    trading_state: TradingState
-    reason: str = ""
-
-
 class Bus:
     """See the module. Of the engine's loop alone."""
 
@@ -58,6 +52,7 @@ class Bus:
         handle: Callable[[AnyCommand], Awaitable[Ack]],
         snapshot: Callable[[], Event],
         on_risk: Callable[[RiskWord], Awaitable[None]],
+        risk_watch: RiskWatch,
         bind: str,
         high_water_mark: int,
         keys: BusKeys | None = None,
@@ -65,6 +60,7 @@ class Bus:
         self._handle = handle
         self._snapshot = snapshot
         self._on_risk = on_risk
+        self._risk_watch = risk_watch
         self._bind = bind
         self._high_water_mark = high_water_mark
         self._keys = keys
@@ -109,6 +105,7 @@ class Bus:
             self._keys.secure_client(socket)
         socket.connect(f"tcp://{self._bind}:{port}")
         socket.subscribe(b"risk ")
+        self._risk_watch.expect()
         self._spawn(self._risk(socket), "bus risk")
 
     def publish(self, event: Event) -> None:
@@ -225,13 +222,21 @@ class Bus:
     # -- risk --------------------------------------------------------------------------------
 
     async def _risk(self, socket: zmq.asyncio.Socket) -> None:
+        watch = self._risk_watch
         while True:
+            if not await socket.poll(int(watch.stale_after_s * 1000)):
+                watch.silent()
+                continue
             frame = await socket.recv()
             payload = frame.partition(b" ")[2]
             try:
                 kind = msgspec.json.decode(payload, type=_Kind).type
                 if kind == "RiskUpdate":
-                    await self._on_risk(msgspec.json.decode(payload, type=RiskWord))
+                    word = msgspec.json.decode(payload, type=RiskWord)
+                    watch.heard(word)
+                    await self._on_risk(word)
+                elif kind == "Heartbeat":
+                    watch.heard(None)
             except UNREADABLE as error:
                 self._count_malformed(f"risk: {error}")
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from console.broker.errors import BrokerAuthError, BrokerError
-from console.engine.bus import RiskWord
 from console.engine.clocks import SYSTEM_CLOCKS, Clocks, ReplayControl
 from console.engine.commands import Ack, AnyCommand
 from console.engine.crash import armed_point
@@ -31,6 +30,7 @@ from console.engine.journal import Journal
 from console.engine.orders import moved
 from console.engine.parts import Parts, Surroundings
 from console.engine.risk import limits_json
+from console.engine.riskwatch import RiskWord
 from console.engine.state import (
     EngineView,
     OrderState,

@@ -22,6 +22,7 @@ from console.engine.state import (
     EngineView,
     OrderView,
     PositionView,
+    RiskView,
     ServiceView,
     SessionView,
     Side,
@@ -105,6 +106,12 @@ class ServiceChanged(Event, tag="ServiceChanged", frozen=True, kw_only=True):
     service: ServiceView
 
 
+class RiskChanged(Event, tag="RiskChanged", frozen=True, kw_only=True):
+    """What the risk-manager reckons."""
+
+    risk: RiskView
+
+
 class ReadyChanged(Event, tag="ReadyChanged", frozen=True, kw_only=True):
     ready: bool
     reason: str = ""
@@ -128,6 +135,7 @@ AnyEvent = (
     | SessionChanged
     | ConnectionChanged
     | ServiceChanged
+    | RiskChanged
     | ReadyChanged
     | Noticed
 )

@@ -51,6 +51,9 @@ GROUP = 1_000
 LINGER_S = 0.01
 """How long rows for which nobody waits may lie in memory, to keep the disk free for others."""
 
+LOOK_BACK = 200_000
+"""Rows that a search by kind goes through at most."""
+
 
 class JournalClosed(JournalError):
     """The journal is closed, or its writer is gone."""
@@ -316,6 +319,14 @@ class Journal:
             "SELECT j.* FROM latest l JOIN journal j ON j.seq=l.seq "
             "WHERE j.kind=? ORDER BY l.seq DESC LIMIT ?",
             (kind, limit),
+        )
+        return list(rows)[::-1]
+
+    def newest(self, kind: str, limit: int) -> list[JournalRow]:
+        """The newest `limit` rows of this kind, oldest first; no further back than `LOOK_BACK`."""
+        rows = self._rows(
+            "SELECT * FROM journal WHERE kind=? AND seq>? ORDER BY seq DESC LIMIT ?",
+            (kind, self._seq - LOOK_BACK, limit),
         )
         return list(rows)[::-1]
 

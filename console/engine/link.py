@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from console.engine.commands import UNREADABLE, Ack, AnyCommand, GetState, Outcome, encode
-from console.engine.events import AnyEvent, Event, MarketFrame, Snapshot, decode_event
+from console.engine.events import (
+    AnyEvent,
+    ConnectionChanged,
+    Event,
+    MarketFrame,
+    Snapshot,
+    decode_event,
+)
 from console.engine.runtime import RuntimeInfo
-from console.engine.state import Refusal
+from console.engine.state import ConnectionState, ConnectionView, Refusal
 
 if TYPE_CHECKING:
     import zmq.asyncio
@@ -38,6 +45,10 @@ TIMEOUT_S = 20.0
 BACKLOG = 5_000
 """Events that may wait for a listener."""
 FRAME_PERIOD_S = 1 / 30
+RETRY_MS = 1_000
+"""How long after a connection broke it is tried again."""
+PING_MS = 2_000
+"""How often a far engine's host is asked for a sign of life; after three it counts as lost."""
 
 
 class LinkError(Exception):
@@ -216,6 +227,7 @@ class RemoteLink:
         self._waiting: dict[str, asyncio.Future[Ack]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._receivers: list[FeedReceiver] = []
+        self._was_lost = False
 
     async def request(self, command: AnyCommand, *, timeout_s: float | None = None) -> Ack:
         socket = self._dealer()
@@ -286,6 +298,8 @@ class RemoteLink:
 
             socket = self._zmq().socket(zmq.DEALER)
             socket.setsockopt(zmq.LINGER, 0)
+            # A command waits for no engine to come: what was asked then is not wanted later.
+            socket.setsockopt(zmq.IMMEDIATE, 1)
             if self._keys is not None:
                 self._keys.secure_client(socket)
             socket.connect(self._runtime.url("commands"))
@@ -314,8 +328,12 @@ class RemoteLink:
         socket = self._zmq().socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, BACKLOG)
+        socket.setsockopt(zmq.RECONNECT_IVL, RETRY_MS)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, PING_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * PING_MS)
         if self._keys is not None:
             self._keys.secure_client(socket)
+        watching = self._spawn(self._watch(socket, on_event), "remote engine")
         socket.connect(self._runtime.url("events"))
         socket.subscribe(b"engine ")
         seq: int | None = None
@@ -327,7 +345,8 @@ class RemoteLink:
                 except UNREADABLE:
                     continue
                 if isinstance(event, Snapshot):
-                    if seq is None or event.state.seq != seq:
+                    if seq is None or event.state.seq != seq or self._was_lost:
+                        self._was_lost = False
                         seq = event.state.seq
                         on_event(event)
                 elif seq is None or event.seq <= seq:
@@ -338,7 +357,39 @@ class RemoteLink:
                 else:
                     seq = await self._resync(on_event)
         finally:
+            watching.cancel()
+            socket.disable_monitor()
             socket.close()
+
+    async def _watch(self, socket: zmq.asyncio.Socket, on_event: OnEvent) -> None:
+        """Tell when the engine's socket breaks, and when it is tried again.
+
+        That it is back is told by the snapshot with which it greets.
+        """
+        import zmq
+        from zmq.utils.monitor import parse_monitor_message
+
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+        since: float | None = None
+        while True:
+            told = parse_monitor_message(await monitor.recv_multipart())
+            now = time.monotonic()
+            if told["event"] == zmq.EVENT_DISCONNECTED:
+                since = now
+                self._was_lost = True
+            elif not self._was_lost or since is None:
+                continue
+            on_event(
+                ConnectionChanged(
+                    connection=ConnectionView(
+                        name="engine",
+                        state=ConnectionState.LOST,
+                        since=since,
+                        retry_at=now + RETRY_MS / 1e3,
+                        detail=f"pid {self._runtime.pid} at {self._runtime.url('events')} is gone",
+                    )
+                )
+            )
 
     async def _resync(self, on_event: OnEvent) -> int | None:
         """Numbers are missing: everything anew. None when the engine doesn't answer now."""

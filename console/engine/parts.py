@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.engine.account import AccountWatch
 from console.engine.books import Books
-from console.engine.bus import Bus, RiskWord, bus_keys
+from console.engine.bus import Bus, bus_keys
 from console.engine.clocks import Clocks, JumpWatch, MarketClock, ReplayControl
 from console.engine.desk import Desk
 from console.engine.dispatch import Dispatch
@@ -24,6 +24,7 @@ from console.engine.picture import Picture
 from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciler
 from console.engine.risk import Gatekeeper
+from console.engine.riskwatch import RiskWatch, RiskWord
 from console.engine.session import SessionWatch
 from console.engine.state import ConnectionView, EngineView, OrderView, Side, TradingState
 from console.engine.tradingstate import TradingStateLatch
@@ -145,8 +146,9 @@ class Parts:
             stale_after_s=settings.broker.updates_stale_s,
             armed=given.armed,
         )
+        risk_watch = RiskWatch(facts, clocks, stale_after_s=settings.bus.stale_after_s)
         self.picture = Picture(
-            books, facts, self.readiness, self.trading, market, clocks, mode=mode
+            books, facts, self.readiness, self.trading, market, clocks, risk_watch, mode=mode
         )
         self.desk = Desk(
             books,
@@ -187,6 +189,7 @@ class Parts:
             handle=self.dispatch.handle,
             snapshot=self.picture.snapshot,
             on_risk=given.on_risk,
+            risk_watch=risk_watch,
             bind=settings.bus.bind,
             high_water_mark=settings.bus.high_water_mark,
             keys=bus_keys(settings),
@@ -250,6 +253,7 @@ class Parts:
 
     def _keys_refused(self, error: BrokerAuthError) -> None:
         self.updates.auth_failed(str(error))
+        self.session_watch.soon()
 
     async def _halt(self, reason: str) -> None:
         await self.trading.asked(TradingState.HALTED, reason, "flatten")

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from loguru import logger
 
 from console.engine.books import Books
 from console.engine.bus import Bus
 from console.engine.clocks import Clocks, MarketClock
-from console.engine.events import Snapshot
+from console.engine.events import Event, MarketFrame, OrderFilled, Snapshot
 from console.engine.facts import Facts
 from console.engine.readiness import Readiness
-from console.engine.state import EngineView, OrderState
+from console.engine.riskwatch import RiskWatch
+from console.engine.state import EngineView, FillView, OrderState
 from console.engine.tradingstate import TradingStateLatch
 
 if TYPE_CHECKING:
     from console.broker.session import SessionStats
+
+
+FILLS_SHOWN = 500
+
+
+class _FillRow(msgspec.Struct, frozen=True):
+    fill: FillView
 
 
 class Picture:
@@ -28,6 +40,7 @@ class Picture:
         trading: TradingStateLatch,
         market: MarketClock,
         clocks: Clocks,
+        risk_watch: RiskWatch,
         *,
         mode: str,
     ) -> None:
@@ -37,7 +50,9 @@ class Picture:
         self._trading = trading
         self._market = market
         self._clocks = clocks
+        self._risk_watch = risk_watch
         self._mode = mode
+        self._fills: deque[FillView] | None = None
 
     def view(self) -> EngineView:
         """The state of this moment, after the event numbered `seq`."""
@@ -53,7 +68,26 @@ class Picture:
             session=self._market.view(),
             connections=tuple(self._facts.connections.values()),
             services=tuple(self._facts.services.values()),
+            fills=tuple(self._newest_fills()),
+            risk=self._risk_watch.view,
         )
+
+    def _newest_fills(self) -> deque[FillView]:
+        """Those in the journal at the first look, and from then on those that are told."""
+        if self._fills is None:
+            rows = self._books.journal.newest("fill", FILLS_SHOWN)
+            self._fills = deque(maxlen=FILLS_SHOWN)
+            for row in rows:
+                try:
+                    self._fills.append(msgspec.json.decode(row.body, type=_FillRow).fill)
+                except msgspec.MsgspecError as error:
+                    logger.warning("journal row {} holds no fill: {}", row.seq, error)
+            self._facts.subscribe(self._told)
+        return self._fills
+
+    def _told(self, event: Event | MarketFrame) -> None:
+        if isinstance(event, OrderFilled) and self._fills is not None:
+            self._fills.append(msgspec.convert(event, FillView, from_attributes=True))
 
     def snapshot(self) -> Snapshot:
         """The same as the event that a new listener begins with."""

@@ -177,6 +177,34 @@ class ConnectionView(Struct, frozen=True, kw_only=True):
     retry_at: float | None = None
 
 
+class FillView(Struct, frozen=True, kw_only=True):
+    """One execution. `bid` and `ask` stood when its order was sent, where that was known."""
+
+    client_order_id: str
+    execution_id: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    at: datetime
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+
+
+class RiskView(Struct, frozen=True, kw_only=True):
+    """The risk-manager's own reckoning, in dollars; `drawdown_pct` in percent below the peak.
+
+    `var_95` is what a day loses at most, 19 days out of 20.
+    """
+
+    equity: Decimal
+    peak_equity: Decimal
+    drawdown_pct: Decimal
+    gross_exposure: Decimal
+    net_exposure: Decimal
+    var_95: Decimal
+
+
 class ServiceView(Struct, frozen=True, kw_only=True):
     """One service's health as it says itself."""
 
@@ -240,3 +268,6 @@ class EngineView(Struct, frozen=True, kw_only=True):
     session: SessionView | None = None
     connections: tuple[ConnectionView, ...] = ()
     services: tuple[ServiceView, ...] = ()
+    fills: tuple[FillView, ...] = ()
+    """The newest, oldest first; those of before a restart too."""
+    risk: RiskView | None = None
