@@ -75,6 +75,8 @@ def exchange_settings(settings: Settings, state_dir: Path | None) -> Values:
         "close_pause_s": demo.close_pause_s,
         "control": demo.control,
         "rate_limit": demo.rate_limit,
+        "data_connections": demo.data_connections,
+        "data_symbols": demo.data_symbols,
     }
 
 

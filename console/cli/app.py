@@ -344,6 +344,20 @@ def exchange(
     control: Annotated[
         bool, typer.Option("--control", help="Serve /_exchange: pause, step, speed, faults.")
     ] = False,
+    rate_limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Requests a minute a key (Alpaca: 200; 0: no limit)."
+        ),
+    ] = None,
+    data_connections: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Data streams a key (Alpaca: 1; 0: no limit)."),
+    ] = None,
+    data_symbols: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Symbols a data stream (Alpaca: 30; 0: any)."),
+    ] = None,
     state_dir: StateDir = None,
     config: Config = None,
     profile: Profile = None,
@@ -356,15 +370,16 @@ def exchange(
     if context.invoked_subcommand is not None:
         context.obj = overrides
         return 0
-    from console.cli.services import ExchangeOptions, run_exchange
+    from console.cli.exchange import ExchangeOptions, run_exchange
 
     return run_exchange(
         overrides,
         ExchangeOptions(
-            port=port, speed=speed, seed=seed, data=data, start=start, end=end, control=control
+            port=port, speed=speed, seed=seed, data=data, start=start, end=end, control=control,
+            rate_limit=rate_limit, data_connections=data_connections, data_symbols=data_symbols,
         ),
         style,
-    )
+    )  # fmt: skip
 
 
 @_exchange.command("reset")
@@ -372,7 +387,7 @@ def exchange_reset(
     context: typer.Context, state_dir: StateDir = None, style: Output = Format.TEXT
 ) -> int:
     """Start its accounts anew; what was there is kept aside."""
-    from console.cli.services import reset_exchange
+    from console.cli.exchange import reset_exchange
 
     return reset_exchange(overrides_of(context, state_dir=state_dir), style)
 

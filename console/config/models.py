@@ -118,6 +118,8 @@ class Demo(Section):
     close_pause_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
     control: bool = False
     rate_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    data_connections: Annotated[int, Field(ge=0, le=1000)] = 0
+    data_symbols: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 class Ports(Section):

@@ -115,6 +115,8 @@ impl Floor {
             "speed": self.clock.speed(),
             "paused": self.clock.is_paused(),
             "is_open": self.exchange.phase() == Phase::Regular,
+            "accounts": self.exchange.accounts().len(),
+            "orders": self.exchange.accounts().iter().map(|account| account.orders().len()).sum::<usize>(),
         })
     }
 

@@ -59,23 +59,22 @@ impl Account {
                 && after.is_none_or(|after| index > after)
                 && before.is_none_or(|before| index < before)
         };
-        let mut found: Vec<(usize, &Order)> = if query.scope == OrderScope::Open {
-            self.open
-                .iter()
-                .map(|&index| (index, &self.orders[index]))
-                .collect()
-        } else {
-            self.orders.iter().enumerate().collect()
+        let mut indices: Box<dyn Iterator<Item = usize>> = match (query.scope, query.ascending) {
+            (OrderScope::Open, true) => Box::new(self.open.iter().copied()),
+            (OrderScope::Open, false) => Box::new(self.open.iter().rev().copied()),
+            (_, true) => Box::new(0..self.orders.len()),
+            (_, false) => Box::new((0..self.orders.len()).rev()),
         };
-        found.retain(|(index, order)| wanted(*index, order));
-        if !query.ascending {
-            found.reverse();
+        let mut found = Vec::new();
+        while found.len() < query.limit
+            && let Some(index) = indices.next()
+        {
+            let order = &self.orders[index];
+            if wanted(index, order) {
+                found.push(order);
+            }
         }
         found
-            .into_iter()
-            .map(|(_, order)| order)
-            .take(query.limit)
-            .collect()
     }
 
     /// Fills, the newest first unless asked otherwise.
@@ -86,14 +85,18 @@ impl Account {
                 && query.until.is_none_or(|at| fill.at < at)
                 && query.order_id.is_none_or(|id| fill.order_id == id)
         };
-        let mut found: Vec<&Fill> = self.fills.iter().filter(wanted).collect();
-        if !query.ascending {
-            found.reverse();
-        }
-        let skip = query
+        let known = query
             .page_after
-            .and_then(|id| found.iter().position(|fill| fill.execution_id == id))
-            .map_or(0, |index| index + 1);
-        found.into_iter().skip(skip).take(query.limit).collect()
+            .and_then(|id| self.fills.iter().rposition(|fill| fill.execution_id == id));
+        let page = match known {
+            Some(last) if query.ascending => &self.fills[last + 1..],
+            Some(last) => &self.fills[..last],
+            None => &self.fills[..],
+        };
+        if query.ascending {
+            page.iter().filter(wanted).take(query.limit).collect()
+        } else {
+            page.iter().rev().filter(wanted).take(query.limit).collect()
+        }
     }
 }
