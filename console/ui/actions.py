@@ -143,7 +143,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("line.open", "colon", "command", "Type a command: buy, sell, close, cancel…", T, "Orders", footer=7),
     Action("line.find", "slash", "find", "Go to a symbol by its first letters", T, "Lists", footer=6),
     # trading state
-    Action("kill", "k", "kill switch", "Halt, cancel all, close all; by a typed word", S, "Safety", _connected, 8),
+    Action("kill", "k", "kill", "Kill switch: halt, cancel all, close all; by a typed word", S, "Safety", _connected, 8),
     Action("trading.halt", "H", "halt", "Take no more orders; positions stay", S, "Safety", lambda s: s.connected and not s.halted),
     Action("trading.resume", "A", "resume", "Take orders again", S, "Safety", lambda s: s.connected),
     Action("trading.reconcile", "R", "reconcile", "Compare everything with the broker; without an engine, connect", S, "Safety", lambda s: s.connected or s.failed),

@@ -50,6 +50,20 @@ def quantity(value: Number) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def narrow(number: str, width: int) -> str:
+    """A formatted number in `width` characters: first the commas leave, then its last digits."""
+    if len(number) <= width:
+        return number
+    plain = number.replace(",", "")
+    if len(plain) <= width:
+        return plain
+    unit = "$" if plain[0] == "$" else ""
+    try:
+        return unit + compact(float(plain.removeprefix("$")))
+    except ValueError:
+        return number
+
+
 def money(value: Number) -> str:
     """Dollars and cents, without a sign of the currency."""
     if value is None or not isfinite(value):
@@ -89,7 +103,8 @@ def compact(value: Number) -> str:
             scaled = float(value) / divisor
             if not unit:
                 return f"{scaled:.0f}"
-            return f"{scaled:.{2 if abs(scaled) < 10 else 1 if abs(scaled) < 100 else 0}f}{unit}"
+            figure = abs(round(scaled, 2))
+            return f"{scaled:.{2 if figure < 10 else 1 if figure < 99.95 else 0}f}{unit}"
     return f"{float(value):.0e}"
 
 
@@ -166,6 +181,14 @@ def milliseconds(value: Number) -> str:
     if value is None or not isfinite(value):
         return NOTHING
     return f"{value:.1f}ms" if value < 10 else f"{value:,.0f}ms"
+
+
+def measured(value: str) -> str:
+    """A figure that a service tells of itself, with no more digits than can be read."""
+    head, point, decimals = value.partition(".")
+    if not (point and head.lstrip("-").isdigit() and decimals.isdigit()):
+        return value
+    return f"{float(value):,.2f}" if abs(float(value)) >= 1 else f"{float(value):.3g}"
 
 
 def speed(value: float) -> str:

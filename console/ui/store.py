@@ -73,7 +73,7 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Notice:
-    """A notice and how often it came; notices of one topic fold into one."""
+    """A notice and how often it came in these words; notices of one topic fold into one."""
 
     severity: events.Severity
     topic: str
@@ -181,12 +181,12 @@ class Store:
         return Fact.ALL
 
     def notice(self, severity: events.Severity, topic: str, text: str) -> Fact:
-        """Something to read; folds into an older one of the same topic."""
+        """Something to read; takes the place of an older one of its topic, counting repeats."""
         folded = next((n for n in self.notices if n.topic == topic), None)
         count = 1
         if folded is not None:
             self.notices.remove(folded)
-            count = folded.count + 1
+            count += folded.count * (folded.text == text)
         self.notices.append(Notice(severity, topic, text, self.now(), count))
         return Fact.NOTICES
 
@@ -323,12 +323,36 @@ class Store:
         return self.column("last")[row]
 
     def sorted_orders(self) -> list[OrderView]:
-        """Those that may still do something first, then the newest."""
-        return sorted(
-            self.orders.values(),
-            key=lambda o: (not o.state.is_final, o.created_at, o.client_order_id),
-            reverse=True,
-        )
+        """Those that may still do something first, then the newest; legs follow their entry."""
+        families: dict[str, list[OrderView]] = {}
+        for order in self.orders.values():
+            families.setdefault(self._entry_of(order).client_order_id, []).append(order)
+
+        def place(entry: str) -> tuple[bool, datetime, str]:
+            is_open = any(not o.state.is_final for o in families[entry])
+            return is_open, self.orders[entry].created_at, entry
+
+        return [
+            order
+            for entry in sorted(families, key=place, reverse=True)
+            for order in sorted(
+                families[entry],
+                key=lambda o: (o.client_order_id != entry, o.created_at, o.client_order_id),
+            )
+        ]
+
+    def _entry_of(self, order: OrderView) -> OrderView:
+        """The order that a leg belongs to, as it stands after replacements; others themselves."""
+        entry = self.orders.get(order.parent or "")
+        if entry is None:
+            return order
+        seen = {entry.client_order_id}
+        while (newer := self.orders.get(entry.replaced_by or "")) is not None:
+            if newer.client_order_id in seen:
+                break
+            seen.add(newer.client_order_id)
+            entry = newer
+        return entry
 
     def open_orders(self, symbol: str | None = None) -> list[OrderView]:
         """Orders that may still fill, of one symbol or of all."""

@@ -80,10 +80,10 @@ async def test_a_rebound_key_works_and_the_old_one_does_not(make_app: MakeApp) -
 async def test_the_footer_shows_the_keys_of_the_moment(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await connected(pilot)
-        assert "k kill switch" in screen_text(pilot.app)
+        assert "k kill  " in screen_text(pilot.app)
         await pilot.press("b")
         await until(pilot, lambda: "tab next field" in screen_text(pilot.app))
-        assert "k kill switch" not in screen_text(pilot.app)
+        assert "k kill  " not in screen_text(pilot.app)
 
 
 async def test_what_is_not_allowed_does_nothing(make_app: MakeApp) -> None:
@@ -108,7 +108,7 @@ async def test_letters_in_the_ticket_and_the_line_are_text(make_app: MakeApp) ->
 async def test_the_palette_holds_every_action_allowed_now(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         await connected(pilot)
-        await pilot.press("ctrl+p", *"kill sw")
-        await until(pilot, lambda: "kill switch  (k)" in screen_text(pilot.app))
+        await pilot.press("ctrl+p", *"kill")
+        await until(pilot, lambda: "kill  (k)" in screen_text(pilot.app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, KillDialog))

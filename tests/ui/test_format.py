@@ -70,3 +70,26 @@ def test_a_sparkline_always_has_its_width(values: list[float], width: int) -> No
 @given(st.floats(-1, 3), st.integers(1, 60))
 def test_a_gauge_always_has_its_width(part: float, width: int) -> None:
     assert len(text.gauge(part, width)) == width
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("9,999", "9,999"),
+        ("10,000", "10000"),
+        ("9,999,000", "10.0M"),
+        ("9,123,456", "9.12M"),
+        ("$10,000", "$10.0k"),
+    ],
+)
+def test_a_narrow_quantity_is_never_cut(number: str, expected: str) -> None:
+    assert text.narrow(number, 5) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0.021983512365725707", "0.022"), ("132.0512", "132.05"), ("88", "88"), ("live", "live"),
+     ("2026-11-24T06:48:12.389Z gone", "2026-11-24T06:48:12.389Z gone")],
+)  # fmt: skip
+def test_a_services_figure_has_no_more_digits_than_can_be_read(value: str, expected: str) -> None:
+    assert text.measured(value) == expected

@@ -265,3 +265,47 @@ async def test_many_orders_and_symbols_stay_fast_and_bounded(make_app: MakeApp) 
         await pilot.press("tab", "tab", "end")
         await pilot.pause()
         assert pilot.app.trade.orders.selected is not None
+
+
+async def test_a_notice_counts_only_what_is_repeated(make_app: MakeApp) -> None:
+    """An order acknowledged, then filled, was not filled twice."""
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        for words in ("buy 50 IBM: ACK", "filled: buy 50 IBM"):
+            link.emit(e.Noticed(severity=e.Severity.INFO, topic="order tc-0050", text=words))
+        await until(pilot, lambda: "filled: buy 50 IBM" in screen_text(pilot.app))
+        assert [(n.text, n.count) for n in pilot.app.store.notices] == [("filled: buy 50 IBM", 1)]
+
+
+async def test_legs_stand_below_their_entry_after_a_replacement_too(make_app: MakeApp) -> None:
+    from decimal import Decimal
+
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        replaced = order(60, state=s.OrderState.REPLACED, replaced_by="tc-0070")
+        legs = [
+            order(n, parent="tc-0060", side=s.Side.SELL, state=s.OrderState.HELD) for n in (61, 62)
+        ]
+        newer = order(70, replaces="tc-0060", qty=Decimal(12_500))
+        for one in (*legs, replaced, newer):
+            link.emit(e.OrderChanged(order=one))
+        orders = pilot.app.trade.orders
+        await until(pilot, lambda: orders.order_at(1) == "tc-0070")
+        assert [orders.order_at(row) for row in (2, 3)] == ["tc-0061", "tc-0062"]
+        text = screen_text(pilot.app)
+        assert "12500 IBM" in text
+        assert "└─ sell" in text
+
+
+async def test_halted_is_shown_even_while_it_is_not_ready(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=NARROW) as pilot:
+        await connected(pilot)
+        halted = s.TradingState.HALTED
+        link.emit(e.TradingStateChanged(trading_state=halted, reason="by hand", source="keyboard"))
+        link.emit(e.ReadyChanged(ready=False, reason="trading is halted"))
+        await until(pilot, lambda: not pilot.app.store.ready and not pilot.app._dirty)
+        await until(pilot, lambda: "HALTED" in screen_text(pilot.app))
+        assert "not ready" not in screen_text(pilot.app)

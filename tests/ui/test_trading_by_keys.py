@@ -6,13 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pilots import MakeApp, connected, screen_text, until
-from scripted import ScriptedLink, empty_view, order, view
+from scripted import NOW, ScriptedLink, empty_view, order, view
 
 from console.engine import commands as c
 from console.engine import events as e
 from console.engine import state as s
 from console.ui.screens.dialogs import ConfirmDialog, KillDialog
+from console.ui.store import Fact
 
 SIZE = (120, 40)
 
@@ -251,3 +253,51 @@ async def test_leaving_closes_the_link(make_app: MakeApp) -> None:
         await pilot.press("ctrl+q")
         await until(pilot, lambda: app.return_value == 0)
     assert link.closed
+
+
+async def test_the_selection_goes_on_to_what_replaced_its_order(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        orders = pilot.app.trade.orders
+        await pilot.press("tab", "tab")
+        old = orders.selected
+        link.emit(e.OrderChanged(order=order(50, replaces=old)))
+        gone = replace(
+            pilot.app.store.orders[old], state=s.OrderState.REPLACED, replaced_by="tc-0050"
+        )
+        link.emit(e.OrderChanged(order=gone))
+        await until(pilot, lambda: orders.selected == "tc-0050")
+        orders.select(old)  # whoever goes back to it may stay
+        await until(pilot, lambda: not pilot.app._dirty)
+        orders.show(Fact.ORDERS)
+        assert orders.selected == old
+
+
+async def test_row_numbers_stand_still_while_a_line_is_written(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        meant = pilot.app.trade.orders.order_at(2)
+        await pilot.press("colon", *"cancel 2")
+        link.emit(e.OrderChanged(order=order(50)))
+        await until(pilot, lambda: "tc-0050" in pilot.app.store.orders and not pilot.app._dirty)
+        await pilot.press("enter")
+        await until(pilot, lambda: sent(link, c.CancelOrder))
+        assert sent(link, c.CancelOrder)[0].client_order_id == meant
+
+
+async def test_the_figures_of_a_dialog_are_asked_anew_while_it_stands(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    clock = [NOW]
+    async with make_app(link, monotonic=lambda: clock[0]).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", "1", "0", "0", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        dialog = pilot.app.screen
+        await until(pilot, lambda: dialog.report is not None)
+        before = dialog.report
+        clock[0] += 1.5
+        pilot.app.mark(Fact.CLOCK)
+        await until(pilot, lambda: dialog.report is not before)
+        assert pilot.app.screen is dialog

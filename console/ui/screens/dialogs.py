@@ -22,6 +22,8 @@ from console.ui.widgets.painted import Doer, Painted, Span
 from console.ui.words import figures
 
 WIDTH = 74
+PREVIEW_EVERY_S = 1.0
+"""How often the figures of an order are asked anew while its dialog stands open."""
 
 
 class Dialog(Doer, ModalScreen[bool], inherit_bindings=False):  # type: ignore[misc]
@@ -51,7 +53,8 @@ class Dialog(Doer, ModalScreen[bool], inherit_bindings=False):  # type: ignore[m
         self.redraw()
 
     def redraw(self) -> None:
-        self.query_one(Lines).reflow()
+        for lines in self.query(Lines):  # none any more while it is being left
+            lines.reflow()
 
     def on_mount(self) -> None:
         self.redraw()
@@ -113,17 +116,22 @@ class ConfirmDialog(Dialog):
         self.command, self.words, self.report = command, words, report
         self.answer = answer
         self.sending = False
+        self._checked_at = float("-inf")
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        if isinstance(self.command, SubmitOrder) and self.report is None and self.answer is None:
-            self.run_worker(self._preview(self.command), exit_on_error=False)
+    def show(self, facts: Fact) -> None:
+        due = self.app.store.now() - self._checked_at >= PREVIEW_EVERY_S
+        asking = self.answer is None and not self.sending
+        if isinstance(self.command, SubmitOrder) and due and asking:
+            self._checked_at = self.app.store.now()
+            self.run_worker(self._preview(self.command), group="preview", exit_on_error=False)
+        super().show(facts)
 
     async def _preview(self, order: SubmitOrder) -> None:
-        """Confirmed faster than the risk line could answer: ask for it here."""
+        """The market moves on while a person reads: what stands here is of this moment."""
         ack = await self.app.request(msgspec.structs.replace(order, preview=True), quiet=True)
-        self.report = ack.risk
-        self.redraw()
+        if ack.risk is not None and self.is_attached:
+            self.report = ack.risk
+            self.redraw()
 
     def lines(self, width: int) -> list[list[Span]]:
         lines: list[list[Span]] = [[], *wrapped(self.words, width, "bold"), []]
@@ -157,9 +165,9 @@ class ConfirmDialog(Dialog):
                 [],
                 _keys(None, "back"),
             ]  # fmt: skip
-        lines: list[list[Span]] = [
-            [(" REFUSED ", "alarm"), (" nothing was sent to the market", "muted")]
-        ]
+        by_broker = any(refusal.check == "broker" for refusal in answer.refusals)
+        said = ("REJECTED", "by the broker") if by_broker else ("REFUSED", "nothing was sent")
+        lines: list[list[Span]] = [[(f" {said[0]} ", "alarm"), (f" {said[1]}", "muted")]]
         if answer.refusals:
             lines += refusal_lines(answer, width)
         else:
@@ -197,7 +205,7 @@ def refusal_lines(source: Ack | RiskReport, width: int) -> list[list[Span]]:
     for refusal in source.refusals:
         lines.append([(f" ✗ {refusal.check}", "error")])
         lines += wrapped(refusal.message, width, "warning", "   ")
-        if refusal.limit or refusal.value:
+        if refusal.check != "broker" and (refusal.limit or refusal.value):
             lines.append([("   ", ""), (f"limit {refusal.limit} · value {refusal.value}", "muted")])
         if refusal.remedy:
             lines += wrapped(f"→ {refusal.remedy}", width, "", "   ")

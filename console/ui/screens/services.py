@@ -38,6 +38,9 @@ class Services(Page):
         for connection in store.connections.values():
             seen = now - connection.last_seen if connection.last_seen is not None else None
             detail = connection.detail
+            if connection.name == "feed" and store.frame is not None:
+                seen = now - store.frame.message_at
+                detail = f"{store.frame.gaps:,} gaps, {store.frame.malformed:,} malformed"
             if (
                 connection.retry_at is not None
                 and connection.state is not ConnectionState.CONNECTED
@@ -67,7 +70,9 @@ class Services(Page):
                     (service.message, ""),
                 ]
             )
-            metrics = " · ".join(f"{k.replace('_', ' ')} {v}" for k, v in service.metrics.items())
+            metrics = " · ".join(
+                f"{k.replace('_', ' ')} {text.measured(v)}" for k, v in service.metrics.items()
+            )
             lines += wrapped(metrics, width, "muted", " " * 19)
         if not store.services:
             lines.append([(" none has reported yet", "muted")])

@@ -46,7 +46,7 @@ class Session(Page):
         if total:
             average = sum(bp * worth for bp, worth in known) / total
             money = sum(bp * worth for bp, worth in known) / 1e4
-            head += f" · slippage {average:+.1f} bp on average, {money:+,.2f} in money"
+            head += f" · slippage {average:+.1f} bp, {money:+,.2f}"
         lines.append([(" FILLS", TITLE), (head if fills else "", "muted")])
         if not fills:
             return [*lines, [(" no fills yet", "muted")]]

@@ -84,9 +84,10 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         return self.query_one(CommandLine)
 
     def show(self, facts: Fact) -> None:
-        self.query_one(RiskLine).refresh()
+        # By query: while the app is being left, the lines may be gone before the entry.
+        self.query(RiskLine).refresh()
         if facts & Fact.LINK:
-            self.ticket.refresh()
+            self.query(Ticket).refresh()
         due = self.app.store.now() - self._checked_at >= PREVIEW_EVERY_S
         if self.active and self.order is not None and due and self._timer is None:
             self._check_soon(again=True)

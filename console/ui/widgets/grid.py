@@ -113,6 +113,14 @@ class Grid(Painted, can_focus=True):
         """A short word beside the title."""
         return ""
 
+    def holds_still(self) -> bool:
+        """Whether rows keep their places for now; new ones come last."""
+        return False
+
+    def successor(self, key: str) -> str:
+        """The row that the selection goes on to from the selected one; mostly that one itself."""
+        return key
+
     # -- facts in, lines out -----------------------------------------------------------------
 
     def show(self, facts: Fact) -> None:
@@ -147,7 +155,10 @@ class Grid(Painted, can_focus=True):
         """Which keys, in which order, from which one on."""
         keys = self.keys()
         due = self.store.now() - self._sorted_at >= SORT_EVERY_S
-        if self.sort_key is not None:
+        if self.holds_still():
+            place = {key: i for i, key in enumerate(self._keys)}
+            keys = sorted(keys, key=lambda key: place.get(key, len(place)))
+        elif self.sort_key is not None:
             if due or set(keys) != set(self._keys):
                 self._sorted_at = self.store.now()
                 keys = self._sorted(keys)
@@ -156,6 +167,8 @@ class Grid(Painted, can_focus=True):
         if len(keys) != len(self._keys) and self.styles.is_auto_height:
             self.refresh(layout=True)
         self._keys = keys
+        if self.selected is not None:
+            self.selected = self.successor(self.selected)
         if self.selected not in keys:
             self.selected = keys[min(len(keys) - 1, self._top)] if keys else None
         visible = self.rows_visible

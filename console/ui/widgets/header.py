@@ -96,9 +96,9 @@ class Header(Lined):
         store = self.store
         if store.phase is not Phase.CONNECTED:
             return 9, []
-        if not store.ready:
-            return 1, [("not ready", "warning")]
         state = store.trading_state
+        if not store.ready and state is not TradingState.HALTED:
+            return 1, [("not ready", "warning")]
         return 1, [
             (f" {state.value} " if state is TradingState.HALTED else state.value, _STATES[state])
         ]

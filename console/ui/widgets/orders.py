@@ -67,6 +67,25 @@ class Orders(Grid):
     TITLE: ClassVar[str] = "ORDERS"
     FLEX: ClassVar[str | None] = "state"
     CONNECTIONS: ClassVar[tuple[str, ...]] = ("broker", "updates")
+    _followed: str | None = None
+    """The selected order if it was seen open while selected: then its replacement is followed."""
+
+    def holds_still(self) -> bool:
+        """While a line is written that may name a row by its number."""
+        return self.app.trade.entry.line.has_focus
+
+    def successor(self, key: str) -> str:
+        order = self.store.orders.get(key)
+        if order is None:
+            return key
+        if not order.state.is_final:
+            self._followed = key
+        elif self._followed != key:
+            self._followed = None
+        elif order.replaced_by in self.store.orders:
+            self._followed = order.replaced_by
+            return order.replaced_by
+        return key
 
     def columns(self) -> Sequence[Column]:
         return (
@@ -123,13 +142,13 @@ class Orders(Grid):
         final = order.state.is_final
         plain = "muted" if final else ""
         number = self._keys.index(key) + 1
-        leg = "└" if order.parent is not None else ""
+        time = text.minute(order.created_at) if order.parent is None else "   └─"
         tif = "" if order.time_in_force is TimeInForce.DAY else order.time_in_force.value
         cells: dict[str, Span] = {
             "row": (str(number) if number < 100 else "", "muted"),
-            "time": (text.minute(order.created_at), "muted"),
-            "side": (leg + order.side.value, side_ink(order)),
-            "qty": (size_text(order), plain),
+            "time": (time, "muted"),
+            "side": (order.side.value, side_ink(order)),
+            "qty": (text.narrow(size_text(order), 5), plain),
             "symbol": (order.symbol, plain or "bold"),
             "price": (price_text(order), plain),
             "tif": (tif, "muted"),
