@@ -47,6 +47,8 @@ pub struct Gate {
     /// Symbol of each open order, by client order id.
     symbols: HashMap<String, String>,
     gross: Decimal,
+    /// Dollars in all books that the account's buying power may not know of.
+    unknown: Decimal,
     recent: VecDeque<Recent>,
 }
 
@@ -68,6 +70,7 @@ impl Gate {
             books: HashMap::new(),
             symbols: HashMap::new(),
             gross: Decimal::ZERO,
+            unknown: Decimal::ZERO,
             recent: VecDeque::new(),
         }
     }
@@ -96,6 +99,7 @@ impl Gate {
         for book in self.books.values_mut() {
             book.reserve_is_known();
         }
+        self.unknown = self.books.values().map(Book::unknown_reserve).sum();
     }
 
     /// The holding, signed, at its price; 0 removes it.
@@ -186,8 +190,9 @@ impl Gate {
         let Some(book) = self.books.get_mut(symbol) else {
             return;
         };
-        let before = book.exposure();
+        let (exposure, unknown) = (book.exposure(), book.unknown_reserve());
         change(book);
-        self.gross += book.exposure() - before;
+        self.gross += book.exposure() - exposure;
+        self.unknown += book.unknown_reserve() - unknown;
     }
 }

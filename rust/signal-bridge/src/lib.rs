@@ -3,6 +3,7 @@
 //! Each module here binds one crate and has a `register` that adds its names to the module; what
 //! is added appears in `signal_bridge` and must stand in `signal_bridge/__init__.pyi`.
 
+mod decimal;
 mod features;
 mod feed;
 mod microstructure;

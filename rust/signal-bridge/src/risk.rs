@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use risk_manager::gate::{Account, Gate, Limits, OpenOrder, Order, Refusal, Verdict};
 use rust_decimal::Decimal;
 
+use crate::decimal::Exact;
+
 /// Amounts beyond this overflow when they are multiplied; nothing real is so large.
 const LARGEST: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
 
@@ -15,7 +17,7 @@ fn parsed<T: std::str::FromStr<Err = String>>(name: &str, text: &str) -> PyResul
         .map_err(|error| PyValueError::new_err(format!("{name} = {error}")))
 }
 
-fn sane(name: &str, value: Decimal) -> PyResult<Decimal> {
+fn sane(name: &str, Exact(value): Exact) -> PyResult<Decimal> {
     if value.abs() <= LARGEST {
         Ok(value)
     } else {
@@ -72,11 +74,11 @@ impl RiskGate {
 
     fn set_account(
         &self,
-        equity: Decimal,
-        last_equity: Decimal,
-        cash: Decimal,
-        buying_power: Decimal,
-        multiplier: Decimal,
+        equity: Exact,
+        last_equity: Exact,
+        cash: Exact,
+        buying_power: Exact,
+        multiplier: Exact,
     ) -> PyResult<()> {
         let account = Account {
             equity: sane("equity", equity)?,
@@ -89,7 +91,7 @@ impl RiskGate {
         Ok(())
     }
 
-    fn set_position(&self, symbol: &str, qty: Decimal, price: Decimal) -> PyResult<()> {
+    fn set_position(&self, symbol: &str, qty: Exact, price: Exact) -> PyResult<()> {
         let (qty, price) = (sane("qty", qty)?, sane("price", price)?);
         self.gate().set_position(symbol, qty, price);
         Ok(())
@@ -110,8 +112,8 @@ impl RiskGate {
         client_order_id: &str,
         symbol: &str,
         side: &str,
-        open_qty: Decimal,
-        price: Option<Decimal>,
+        open_qty: Exact,
+        price: Option<Exact>,
         in_doubt: bool,
         order_type: &str,
     ) -> PyResult<()> {
@@ -135,8 +137,8 @@ impl RiskGate {
         client_order_id: &str,
         symbol: &str,
         side: &str,
-        qty: Decimal,
-        price: Decimal,
+        qty: Exact,
+        price: Exact,
     ) -> PyResult<()> {
         let (side, qty, price) = (
             parsed("side", side)?,
@@ -167,16 +169,16 @@ impl RiskGate {
         &self,
         symbol: &str,
         side: &str,
-        qty: Decimal,
+        qty: Exact,
         order_type: &str,
-        limit_price: Option<Decimal>,
-        stop_price: Option<Decimal>,
+        limit_price: Option<Exact>,
+        stop_price: Option<Exact>,
         now: f64,
         tif: &str,
         extended_hours: bool,
         reduce_only: bool,
-        stop_loss: Option<Decimal>,
-        take_profit: Option<Decimal>,
+        stop_loss: Option<Exact>,
+        take_profit: Option<Exact>,
         source: &str,
         record: bool,
     ) -> PyResult<RiskVerdict> {
@@ -185,15 +187,15 @@ impl RiskGate {
         let order = Order {
             symbol: symbol.to_owned(),
             side: parsed("side", side)?,
-            qty,
+            qty: qty.0,
             order_type: parsed("order_type", order_type)?,
-            limit_price,
-            stop_price,
+            limit_price: limit_price.map(|price| price.0),
+            stop_price: stop_price.map(|price| price.0),
             time_in_force: parsed("tif", tif)?,
             extended_hours,
             reduce_only,
-            stop_loss,
-            take_profit,
+            stop_loss: stop_loss.map(|price| price.0),
+            take_profit: take_profit.map(|price| price.0),
         };
         Ok(RiskVerdict {
             verdict: self.gate().check(&order, now, record),

@@ -57,6 +57,8 @@ pub(super) struct Book {
     exposure: Decimal,
     /// Dollars of fills that are newer than the account's figures.
     spent: Decimal,
+    /// What [`Book::unknown_reserve`] answers.
+    unknown: Decimal,
 }
 
 impl Book {
@@ -102,6 +104,10 @@ impl Book {
     /// Dollars that the broker's buying power may not know of yet: orders in doubt, orders newer
     /// than the account's figures, and what has been filled of these since.
     pub(super) fn unknown_reserve(&self) -> Decimal {
+        self.unknown
+    }
+
+    fn reckon_unknown(&mut self) {
         let open: Decimal = self
             .orders
             .iter()
@@ -112,7 +118,7 @@ impl Book {
                 opening * price
             })
             .sum();
-        open + self.spent
+        self.unknown = open + self.spent;
     }
 
     /// So much of an order is filled; told before the order and the position are changed by it. The
@@ -124,6 +130,7 @@ impl Book {
             .any(|(known, order, included)| known == id && *included && !order.in_doubt);
         if !included {
             self.spent += (qty - self.closable(side)).max(Decimal::ZERO) * price;
+            self.reckon_unknown();
         }
     }
 
@@ -166,6 +173,7 @@ impl Book {
         for (_, _, known) in &mut self.orders {
             *known = true;
         }
+        self.reckon_unknown();
     }
 
     fn side(&self, side: Side) -> impl Iterator<Item = &OpenOrder> {
@@ -187,5 +195,6 @@ impl Book {
         let long = held + self.open_notional(Side::Buy, mark);
         let short = -held + self.open_notional(Side::Sell, mark);
         self.exposure = held.abs().max(long).max(short);
+        self.reckon_unknown();
     }
 }

@@ -3,7 +3,6 @@
 use rust_decimal::Decimal;
 
 use super::{Judge, cents};
-use crate::gate::book::Book;
 use crate::gate::order::Side;
 use crate::money::dollars;
 use common::messages::TradingState;
@@ -173,8 +172,7 @@ impl Judge<'_> {
         let (Some(account), Some(price)) = (self.gate.account, self.price) else {
             return;
         };
-        let unknown: Decimal = self.gate.books.values().map(Book::unknown_reserve).sum();
-        let available = account.buying_power - unknown;
+        let available = account.buying_power - self.gate.unknown;
         let needed = self.needed(price);
         self.verdict.buying_power_after = Some(cents(available - needed));
         if needed > available && !self.reduces {
