@@ -202,6 +202,9 @@ class Microstructure:
 
 # ── the feed ───────────────────────────────────────────────────────────────────────────────────
 
+def check_feed_features(names: Sequence[str]) -> None:
+    """Raises the ValueError that a `FeedReceiver` with these `features` would raise."""
+
 @final
 class FeedReceiver:
     """Receives the market bus on a thread of its own, without the GIL, and keeps what it says.

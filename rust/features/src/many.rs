@@ -1,5 +1,7 @@
 //! Many symbols at once, on as many threads as wanted.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::batch::{BatchError, Columns, Path, Worker};
 use crate::store::Store;
 use crate::stream::Plan;
@@ -13,8 +15,9 @@ pub enum Layout {
     BarSymbol,
 }
 
-/// Symbols whose columns are gathered in one pass over rows of bars.
-const GATHER: usize = 8;
+/// Symbols that a thread takes at a time, and whose columns are gathered in one pass over rows of
+/// bars.
+const GROUP: usize = 8;
 
 /// Computes every symbol of `columns`, each of them `symbols × bars` in the given layout. `out` is
 /// `[symbol][feature][bar]`. Symbols are shared out among `threads` (at least one).
@@ -40,85 +43,83 @@ pub fn compute_many(
     if expected == 0 {
         return Ok(());
     }
-    let each = symbols.div_ceil(threads.clamp(1, symbols));
     let store = Store::suiting(expected);
-    let work = |first: usize, out: &mut [f64]| match layout {
-        Layout::SymbolBar => by_rows(plan, store, columns, bars, first, out),
-        Layout::BarSymbol => gathered(plan, store, columns, symbols, bars, first, out),
+    // Handed out group by group, so that a thread that is held up holds up nobody else.
+    let groups = Mutex::new(out.chunks_mut(GROUP * plan.width() * bars).enumerate());
+    let work = || -> Result<(), (usize, BatchError)> {
+        let mut worker = Worker::new(Path::best(), plan, store);
+        let mut scratch = Gathered::new(GROUP * bars, layout);
+        loop {
+            let next = groups.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((group, out)) = next else {
+                return Ok(());
+            };
+            let first = group * GROUP;
+            let count = out.len() / (plan.width() * bars);
+            let rows = match layout {
+                Layout::SymbolBar => columns.range(first * bars..(first + count) * bars),
+                Layout::BarSymbol => scratch.gather(columns, symbols, first, count),
+            };
+            for (at, out) in out.chunks_exact_mut(plan.width() * bars).enumerate() {
+                worker
+                    .compute(&rows.range(at * bars..(at + 1) * bars), out)
+                    .map_err(|error| (first + at, error))?;
+            }
+        }
     };
-    if each == symbols {
-        return work(0, out);
-    }
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = out
-            .chunks_mut(each * plan.width() * bars)
-            .enumerate()
-            .map(|(at, part)| scope.spawn(move || work(at * each, part)))
-            .collect();
-        parts.into_iter().try_for_each(|part| {
-            part.join()
+    let threads = threads.clamp(1, symbols.div_ceil(GROUP));
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let joined = others.into_iter().map(|thread| {
+            thread
+                .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    })
-}
-
-/// The symbols from `first` on, as many as `out` has room for.
-fn by_rows(
-    plan: &Plan,
-    store: Store,
-    columns: &Columns<'_>,
-    bars: usize,
-    first: usize,
-    out: &mut [f64],
-) -> Result<(), BatchError> {
-    let mut worker = Worker::new(Path::best(), plan, store);
-    for (at, out) in out.chunks_exact_mut(plan.width() * bars).enumerate() {
-        let start = (first + at) * bars;
-        let row = columns.range(start..start + bars);
-        worker
-            .compute(&row, out)
-            .map_err(|error| error.of_symbol(first + at))?;
+        });
+        std::iter::once(own).chain(joined).collect()
+    });
+    // Groups are taken in order, so the lowest symbol at fault is found however many threads ran.
+    let faults = outcomes.into_iter().filter_map(Result::err);
+    match faults.min_by_key(|(symbol, _)| *symbol) {
+        Some((symbol, error)) => Err(error.of_symbol(symbol)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// As `by_rows`, from rows of bars: some symbols at a time are gathered into columns.
-fn gathered(
-    plan: &Plan,
-    store: Store,
-    columns: &Columns<'_>,
-    symbols: usize,
-    bars: usize,
-    first: usize,
-    out: &mut [f64],
-) -> Result<(), BatchError> {
-    let width = plan.width() * bars;
-    let mut worker = Worker::new(Path::best(), plan, store);
-    let mut scratch: [Vec<f64>; 4] = std::array::from_fn(|_| vec![0.0; GATHER * bars]);
-    for (at, out) in out.chunks_mut(GATHER * width).enumerate() {
-        let start = first + at * GATHER;
-        let count = out.len() / width;
+/// Columns of some symbols out of rows of bars.
+struct Gathered([Vec<f64>; 4]);
+
+impl Gathered {
+    fn new(room: usize, layout: Layout) -> Self {
+        let room = match layout {
+            Layout::SymbolBar => 0,
+            Layout::BarSymbol => room,
+        };
+        Self(std::array::from_fn(|_| vec![0.0; room]))
+    }
+
+    fn gather(
+        &mut self,
+        columns: &Columns<'_>,
+        symbols: usize,
+        first: usize,
+        count: usize,
+    ) -> Columns<'_> {
+        let bars = columns.len() / symbols;
         let sources = [columns.high, columns.low, columns.close, columns.volume];
-        for (source, gathered) in sources.iter().zip(&mut scratch) {
+        for (source, gathered) in sources.iter().zip(&mut self.0) {
             for (bar, row) in source.chunks_exact(symbols).enumerate() {
-                for (symbol, value) in row[start..start + count].iter().enumerate() {
+                for (symbol, value) in row[first..first + count].iter().enumerate() {
                     gathered[symbol * bars + bar] = *value;
                 }
             }
         }
-        let [high, low, close, volume] = &scratch;
-        let group = Columns {
+        let [high, low, close, volume] = &self.0;
+        Columns {
             high,
             low,
             close,
             volume,
-        };
-        for (symbol, out) in out.chunks_exact_mut(width).enumerate() {
-            let row = group.range(symbol * bars..(symbol + 1) * bars);
-            worker
-                .compute(&row, out)
-                .map_err(|error| error.of_symbol(start + symbol))?;
         }
     }
-    Ok(())
 }

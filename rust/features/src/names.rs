@@ -49,9 +49,14 @@ pub(crate) const BAND_FACTOR: f64 = 2.0;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NameError {
     #[error(
-        "feature {name:?} isn't known; one of {known}, or the same with other windows (sma_50)"
+        "feature {name:?} isn't known; {near}one of {known}, or the same with other windows (sma_50)"
     )]
-    Unknown { name: String, known: String },
+    Unknown {
+        name: String,
+        /// A question, if some known name is near.
+        near: String,
+        known: String,
+    },
     #[error("feature {name:?}: {rule}; write it like {example:?}")]
     Window {
         name: String,
@@ -62,6 +67,60 @@ pub enum NameError {
     Twice(String),
     #[error("no feature is asked for; name at least one")]
     None,
+}
+
+impl NameError {
+    /// For a name that is neither a feature's nor one of `others`, which may be named here too.
+    pub fn unknown(name: &str, others: &[&str]) -> Self {
+        let near = nearest(name, others);
+        Self::Unknown {
+            name: name.to_owned(),
+            near: near.map_or_else(String::new, |near| format!("did you mean {near:?}? ")),
+            known: [&STANDARD, others].concat().join(" "),
+        }
+    }
+}
+
+/// The name that was probably meant: a family's, with the windows that were given if they fit.
+fn nearest(name: &str, others: &[&str]) -> Option<String> {
+    let name = name.to_ascii_lowercase().replace(['-', ' ', '.'], "_");
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+    let windows: Vec<&str> = name[stem.len()..]
+        .split('_')
+        .filter(|window| !window.is_empty())
+        .collect();
+    let families = FAMILIES.iter().map(|family| family.0);
+    let (distance, known) = families
+        .chain(others.iter().copied())
+        .map(|known| (distance(stem, known), known))
+        .min()?;
+    if distance > (stem.chars().count() / 3).max(1) {
+        return None;
+    }
+    if others.contains(&known) {
+        return Some(known.to_owned());
+    }
+    let with_windows = [&[known], &windows[..]].concat().join("_");
+    Some(match with_windows.parse::<Feature>() {
+        Ok(_) => with_windows,
+        Err(_) => example(known).to_owned(),
+    })
+}
+
+/// How many letters must be changed, put in or left out to make one of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// Three lines that share their state, or the bands around a middle.
@@ -203,10 +262,7 @@ impl FromStr for Feature {
     type Err = NameError;
 
     fn from_str(name: &str) -> Result<Self, NameError> {
-        let unknown = || NameError::Unknown {
-            name: name.to_owned(),
-            known: STANDARD.join(" "),
-        };
+        let unknown = || NameError::unknown(name, &[]);
         // `macd_5_35_5` is stem `macd` and windows 5, 35, 5: the trailing parts made of digits.
         let mut stem = name;
         let mut windows = Vec::new();
@@ -286,4 +342,42 @@ pub(crate) fn parse(names: &[impl AsRef<str>]) -> Result<Vec<Feature>, NameError
         features.push(name.parse()?);
     }
     Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_probably_meant_is_asked() {
+        for (name, meant) in [
+            ("smaa_20", "sma_20"),
+            ("rsi14", "rsi_14"),
+            ("RSI_7", "rsi_7"),
+            ("macd_hists", "macd_hist"),
+            ("bb_uper", "bb_upper"),
+            ("rsl", "rsi_14"),
+            ("realised_vol_50", "realized_vol_50"),
+            ("plus-di-14", "plus_di_14"),
+            ("macdd_5_35_5", "macd_5_35_5"),
+            ("spred", "spread"),
+        ] {
+            assert_eq!(nearest(name, &["spread"]).as_deref(), Some(meant), "{name}");
+        }
+        for name in ["", "supertrend_10", "ichimoku", "é"] {
+            assert_eq!(nearest(name, &["spread"]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_near_name_comes_with_the_error() {
+        let error = "smaa_20".parse::<Feature>().expect_err("it isn't known");
+        let says = error.to_string();
+        assert!(
+            says.starts_with(
+                r#"feature "smaa_20" isn't known; did you mean "sma_20"? one of sma_20 "#
+            ),
+            "{says}"
+        );
+    }
 }

@@ -153,6 +153,32 @@ fn every_path_gives_the_bits_of_streaming_over_many_blocks() {
     }
 }
 
+/// Seeds and windows that reach over blocks.
+const LONG: [&str; 9] = [
+    "ema_700",
+    "sma_600",
+    "adx_300",
+    "rsi_600",
+    "macd_100_900_300",
+    "stoch_d_400_200_100",
+    "donchian_upper_1500",
+    "keltner_lower_40_800",
+    "realized_vol_513",
+];
+
+#[test]
+fn windows_longer_than_a_block_give_the_bits_of_streaming() {
+    let plan = Plan::new(&LONG).expect("known names");
+    for bars in [1, 599, 1499, 1501, 4000] {
+        let series = Series::walk(bars, 11);
+        same(
+            &batch(Path::best(), &plan, &series),
+            &streamed(&plan, &series),
+        )
+        .unwrap_or_else(|off| panic!("{bars} bars: {off}"));
+    }
+}
+
 #[test]
 fn the_full_set_fused_is_the_full_set_chosen_in_another_order() {
     let series = Series::walk(200, 3);
@@ -224,6 +250,16 @@ fn lengths_and_numbers_that_do_not_fit_are_refused() {
     let mut broken = series.clone();
     broken.low[9] = f64::NEG_INFINITY;
     assert!(refused(broken.columns(), 31 * 40).contains("bar 9: low is -inf"));
+    let symbols = 40;
+    let mut many = Series::walk(symbols * 50, 2);
+    (many.close[33 * 50 + 4], many.volume[20 * 50 + 3]) = (f64::NAN, f64::INFINITY);
+    for threads in [1, 2, 9] {
+        let mut out = vec![0.0; 31 * symbols * 50];
+        let layout = Layout::SymbolBar;
+        let fault = compute_many(&plan, &many.columns(), symbols, layout, threads, &mut out);
+        let says = fault.expect_err("two bars are broken").to_string();
+        assert!(says.contains("symbol 20, bar 3: volume is inf"), "{says}");
+    }
 }
 
 fn anything() -> impl Strategy<Value = f64> {

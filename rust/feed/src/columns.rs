@@ -41,7 +41,11 @@ impl Columns {
         let plan = if of_bars.is_empty() {
             None
         } else {
-            Some(Arc::new(Plan::new(&of_bars)?))
+            let plan = Plan::new(&of_bars).map_err(|error| match error {
+                NameError::Unknown { name, .. } => NameError::unknown(&name, &QUOTE_FEATURES),
+                other => other,
+            })?;
+            Some(Arc::new(plan))
         };
         let names = names.iter().map(|name| name.as_ref().to_owned()).collect();
         Ok(Self {

@@ -1,18 +1,21 @@
 //! Python's view of the crate `features`.
 
+mod arrays;
+mod bar;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use features::{Columns, Computer, Layout, Plan, STANDARD, SymbolId};
 
-use numpy::npyffi::NPY_ARRAY_WRITEABLE;
-use numpy::{
-    PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyUntypedArrayMethods,
-};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyString, PyTuple};
+
+pub(crate) use arrays::series;
+use arrays::{grid, unfit, writable};
+use bar::PyBar;
 
 /// More threads than any machine has for it would only cost memory.
 const MAX_THREADS: usize = 256;
@@ -25,106 +28,6 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 
 pub(crate) fn refused(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
-}
-
-#[pyclass(frozen, name = "Bar", module = "signal_bridge")]
-pub(crate) struct PyBar {
-    symbol: Py<PyString>,
-    bar: features::Bar,
-    timestamp: i64,
-}
-
-#[pymethods]
-impl PyBar {
-    #[new]
-    #[pyo3(signature = (symbol, open, high, low, close, volume, timestamp))]
-    fn new(
-        symbol: &Bound<'_, PyString>,
-        open: f64,
-        high: f64,
-        low: f64,
-        close: f64,
-        volume: f64,
-        timestamp: i64,
-    ) -> PyResult<Self> {
-        // Interned, so that the computer knows a symbol by its address.
-        let symbol = PyString::intern(symbol.py(), symbol.to_str()?).unbind();
-        Ok(Self {
-            symbol,
-            bar: features::Bar {
-                open,
-                high,
-                low,
-                close,
-                volume,
-            },
-            timestamp,
-        })
-    }
-
-    #[getter]
-    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
-        self.symbol.clone_ref(py)
-    }
-
-    #[getter]
-    fn open(&self) -> f64 {
-        self.bar.open
-    }
-
-    #[getter]
-    fn high(&self) -> f64 {
-        self.bar.high
-    }
-
-    #[getter]
-    fn low(&self) -> f64 {
-        self.bar.low
-    }
-
-    #[getter]
-    fn close(&self) -> f64 {
-        self.bar.close
-    }
-
-    #[getter]
-    fn volume(&self) -> f64 {
-        self.bar.volume
-    }
-
-    #[getter]
-    fn timestamp(&self) -> i64 {
-        self.timestamp
-    }
-
-    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        let Ok(other) = other.cast::<Self>() else {
-            return false;
-        };
-        let other = other.get();
-        self.timestamp == other.timestamp && self.bar == other.bar && self.symbol.is(&other.symbol)
-    }
-
-    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-        (self.symbol.bind(py), self.timestamp, self.bar.close)
-            .into_pyobject(py)?
-            .hash()
-    }
-
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let features::Bar {
-            open,
-            high,
-            low,
-            close,
-            volume,
-        } = self.bar;
-        Ok(format!(
-            "Bar({}, open={open}, high={high}, low={low}, close={close}, volume={volume}, timestamp={})",
-            self.symbol.bind(py).repr()?,
-            self.timestamp
-        ))
-    }
 }
 
 /// Symbols by the address of their interned string, kept alive beside it.
@@ -438,71 +341,4 @@ impl FeatureComputer {
             self.computer.symbols().count()
         )
     }
-}
-
-/// A column of a series: a contiguous float64 array, or an error that says how to get one.
-pub(crate) fn series<'py>(
-    column: &Bound<'py, PyAny>,
-    name: &str,
-) -> PyResult<PyReadonlyArray1<'py, f64>> {
-    let array = column.cast::<PyArray1<f64>>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "{name}: a one-dimensional float64 array is wanted; np.ascontiguousarray({name}, dtype=np.float64) makes one"
-        ))
-    })?;
-    let array = array.try_readonly().map_err(refused)?;
-    if array.as_slice().is_err() {
-        return Err(PyValueError::new_err(format!(
-            "{name} isn't contiguous; np.ascontiguousarray({name}) makes one that is"
-        )));
-    }
-    Ok(array)
-}
-
-/// A table of many series: contiguous, two-dimensional float64, of one shape with the others.
-fn grid<'py>(
-    table: &Bound<'py, PyAny>,
-    name: &str,
-    shape: Option<[usize; 2]>,
-) -> PyResult<PyReadonlyArray2<'py, f64>> {
-    let array = table.cast::<PyArray2<f64>>().map_err(|_| {
-        PyTypeError::new_err(format!(
-            "{name}: a two-dimensional float64 array is wanted; np.ascontiguousarray({name}, dtype=np.float64) makes one"
-        ))
-    })?;
-    if let Some(shape) = shape
-        && array.shape() != shape
-    {
-        return Err(PyValueError::new_err(format!(
-            "{name} has the shape {:?}, close has {shape:?}; all need the same",
-            array.shape()
-        )));
-    }
-    let array = array.try_readonly().map_err(refused)?;
-    if array.as_slice().is_err() {
-        return Err(PyValueError::new_err(format!(
-            "{name} isn't contiguous; np.ascontiguousarray({name}) makes one that is"
-        )));
-    }
-    Ok(array)
-}
-
-fn writable(array: &Bound<'_, PyArray1<f64>>) -> bool {
-    // SAFETY: the pointer is that of a live array, borrowed here.
-    unsafe { (*array.as_array_ptr()).fields.flags & NPY_ARRAY_WRITEABLE != 0 }
-}
-
-#[cold]
-fn unfit(out: &Bound<'_, PyArray1<f64>>, width: usize) -> PyErr {
-    let fault = if out.len() != width {
-        format!(
-            "out holds {} numbers, {width} features are computed",
-            out.len()
-        )
-    } else if !writable(out) {
-        "out is read-only".to_owned()
-    } else {
-        "out isn't contiguous".to_owned()
-    };
-    PyValueError::new_err(format!("{fault}; np.empty({width}) makes one that fits"))
 }

@@ -12,7 +12,16 @@ use pyo3::types::{PyDict, PyTuple};
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<FeedReceiver>()?;
-    m.add_class::<FeedFrame>()
+    m.add_class::<FeedFrame>()?;
+    m.add_function(wrap_pyfunction!(check_feed_features, m)?)
+}
+
+/// Whether a feed can have these columns; without a feed, for those who read settings.
+#[pyfunction]
+fn check_feed_features(names: Vec<String>) -> PyResult<()> {
+    feed::Columns::new(&names)
+        .map(|_| ())
+        .map_err(|error| refused(error.into()))
 }
 
 fn refused(error: FeedError) -> PyErr {
