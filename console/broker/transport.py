@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from console.broker import answers
+from console.broker.bounded_http import POOLS
 from console.broker.endpoint import Endpoint, HostRefused, allowed_host
 from console.broker.errors import BrokerError, BrokerUnavailable
 from console.broker.lazy_pandas import pandas_on_demand
@@ -53,8 +54,8 @@ class _NotSent(Exception):
 class _BoundedAdapter(HTTPAdapter):
     """Every request checked against the allowed hosts, every wait limited, the body's length too.
 
-    `read_timeout_s` limits each wait for bytes and the whole of the body, so that a server which
-    sends a byte now and then doesn't hold the caller for ever.
+    `read_timeout_s` limits an answer from its first byte to its last, and its body once more, so
+    that a server which sends a byte now and then doesn't hold the caller for ever.
     """
 
     def __init__(self, connect_timeout_s: float, read_timeout_s: float) -> None:
@@ -62,6 +63,7 @@ class _BoundedAdapter(HTTPAdapter):
         self.headers: Mapping[str, str] = {}
         """Of the last answer."""
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         url = request.url or ""

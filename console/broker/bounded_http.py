@@ -1,0 +1,75 @@
+"""urllib3's connections with one limit for the whole of an answer.
+
+A socket's time-out is for each wait alone: a server that sends a byte of a header now and then
+would hold its caller for ever.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class _UntilThen(io.RawIOBase):
+    """A connection's bytes, as long as its own time-out, counted from the beginning, is not up."""
+
+    def __init__(self, raw: io.RawIOBase, connection: socket.socket) -> None:
+        self._raw = raw
+        self._connection = connection
+        self._timeout_s = connection.gettimeout()
+        self._deadline = time.monotonic() + (self._timeout_s or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        if self._timeout_s is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._connection.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            # Closed under way, as when a session ends, it takes no time-out any more.
+            if self._connection.fileno() >= 0:
+                self._connection.settimeout(self._timeout_s)
+            self._raw.close()
+        super().close()
+
+
+class _BoundedAnswer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp: io.BufferedReader = io.BufferedReader(_UntilThen(self.fp.detach(), sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _BoundedAnswer
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _BoundedAnswer
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+POOLS = {"http": _Pool, "https": _SecurePool}
+"""For `PoolManager.pool_classes_by_scheme`."""
