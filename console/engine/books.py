@@ -40,6 +40,8 @@ FINAL_KEPT = 500
 FINAL_SHOWN = 300
 """Of those, how many a snapshot carries: it has to fit into one message of the bus."""
 EXECUTIONS_KEPT = 20_000
+UNTOLD_S = 1.0
+"""How long a fill may be known by its order alone, without the execution's own details."""
 
 
 class Reservations(Protocol):
@@ -97,8 +99,6 @@ class Books:
         self.account: AccountView | None = None
         self.fills = 0
         """Grows with every fill counted: whoever fetched positions before it grew has old ones."""
-        self.gaps = 0
-        """Grows when a trade update shows that one before it never came."""
         self._emit = emit
         self._reservations = reservations
         self._clocks = clocks
@@ -107,6 +107,7 @@ class Books:
         self._ids: dict[str, str] = {}
         self._sent: dict[str, SentAt] = {}
         self._executions: OrderedDict[str, None] = OrderedDict()
+        self._untold: dict[str, tuple[Decimal, float]] = {}
         self._waiters: set[asyncio.Event] = set()
 
     # -- reading -----------------------------------------------------------------------------
@@ -382,14 +383,10 @@ class Books:
         before = self.find(subject)
         order = self.told(payload, f"the broker: {event}")
         if order is not None and event in ("fill", "partial_fill"):
-            qty = decimal_of(update.get("qty"))
-            gained = order.filled_qty - (Decimal(0) if before is None else before.filled_qty)
-            if qty is not None and gained > qty:
-                self.gaps += 1
             self.executed(
                 order,
                 execution_id=str(update.get("execution_id") or ""),
-                qty=qty,
+                qty=decimal_of(update.get("qty")),
                 price=decimal_of(update.get("price")),
                 cumulative=decimal_of(payload.get("filled_qty")),
                 at=event_time(update) or self.now(),
@@ -420,6 +417,7 @@ class Books:
             names.append(key_of("exec", f"{order.client_order_id}:{cumulative.normalize():f}"))
         if any(self._is_told(name) for name in names):
             return False
+        self._owe(order.client_order_id, -qty)
         for name in names:
             self._executions[name] = None
         while len(self._executions) > EXECUTIONS_KEPT:
@@ -441,6 +439,19 @@ class Books:
         self._emit(fill)
         return True
 
+    def _owe(self, client_order_id: str, qty: Decimal) -> None:
+        owed = self._untold.pop(client_order_id, (Decimal(0), 0.0))[0] + qty
+        if owed > 0:
+            self._untold[client_order_id] = (owed, self._clocks.monotonic())
+
+    def lacks_executions(self) -> bool:
+        """Whether orders are filled by executions that nobody told for a while; said once."""
+        late = self._clocks.monotonic() - UNTOLD_S
+        owing = [name for name, (_, since) in self._untold.items() if since < late]
+        for name in owing:
+            del self._untold[name]
+        return bool(owing)
+
     def _is_told(self, name: str) -> bool:
         return name in self._executions or self.journal.subject_of(name) is not None
 
@@ -448,6 +459,7 @@ class Books:
 
     def _count(self, before: OrderView, after: OrderView, gained: Decimal) -> None:
         """A fill moves the position at once; prices and profit follow from the broker."""
+        self._owe(after.client_order_id, gained)
         held = self.positions.get(after.symbol) or bare_position(after.symbol, Decimal(0))
         self.fills += 1
         self.set_positions(

@@ -155,6 +155,7 @@ class Execution:
         cancels: BrokerThread,
         may_send: Callable[[OrderView], str | None],
         on_doubt: Callable[[OrderView], None],
+        on_found: Callable[[], None] = lambda: None,
         armed: str | None = None,
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
@@ -165,6 +166,7 @@ class Execution:
         self._cancels = cancels
         self._may_send = may_send
         self._on_doubt = on_doubt
+        self._on_found = on_found
         self._armed = armed
         self._sleep = sleep
 
@@ -377,7 +379,9 @@ class Execution:
                 )
             else:
                 if same_order(order, found):
-                    return self._books.told(found, "found at the broker") or order
+                    order = self._books.told(found, "found at the broker") or order
+                    self._on_found()
+                    return order
                 self._books.note(
                     "look-up",
                     client_order_id,

@@ -88,6 +88,7 @@ class Parts:
             cancels=self.cancels_thread,
             may_send=self._may_send,
             on_doubt=self.in_doubt,
+            on_found=self._found_late,
             armed=given.armed,
             sleep=clocks.sleep,
         )
@@ -212,6 +213,10 @@ class Parts:
             f"{order.client_order_id}: it is not known whether the broker has it ({order.reason}); "
             f"{order.symbol} takes no new orders until it is found or settled",
         )
+
+    def _found_late(self) -> None:
+        """By which executions it was filled, a look-up doesn't say."""
+        self.upkeep.compare_soon()
 
     def _emit(self, event: Event) -> None:
         self.facts.emit(event)

@@ -60,15 +60,15 @@ class SessionWatch:
     async def run(self) -> None:
         """Ask every so often, and when `soon` says so, until cancelled or the keys don't hold."""
         while not self._given_up():
+            self._soon.clear()
             answered = await self.poll()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._period_s if answered else AFTER_FAILURE_S):
                     await self._soon.wait()
-            self._soon.clear()
 
     def soon(self) -> None:
         """The broker answers again, or for the first time: what is its time?"""
-        if not (self._market.known and self._is_connected()):
+        if self._given_up() or not (self._market.known and self._is_connected()):
             self._soon.set()
 
     def _is_connected(self) -> bool:

@@ -96,12 +96,9 @@ class UpdatesWatch:
         return self._clocks.monotonic() - since >= self._stale_after_s
 
     def _on_update(self, update: dict[str, Any]) -> None:
-        gaps = self._books.gaps
         self._books.updated(update)
         if update.get("event") in ("fill", "partial_fill"):
             crash_here("mid-fill", self._armed)
-        if self._books.gaps != gaps:
-            self._upkeep.compare_soon()
         self._upkeep.refresh_soon()
 
     def _on_stream(self, state: StreamState) -> None:
@@ -143,6 +140,7 @@ class UpdatesWatch:
         if self._readiness.auth_failure is None:
             self._readiness.auth_failure = reason
             self._facts.notice(Severity.ERROR, "broker", reason)
+            self._upkeep.awake()
             if self._readiness.started:
                 self._halting = asyncio.create_task(
                     self._trading.asked(TradingState.HALTED, reason, "broker")

@@ -60,6 +60,11 @@ class Upkeep:
         """Account and positions have changed at the broker."""
         self._refresh.set()
 
+    def awake(self) -> None:
+        """Something that every loop here depends on has changed."""
+        self._refresh.set()
+        self._reconcile.set()
+
     def compare_soon(self) -> None:
         """The books may lack something."""
         self._reconcile.set()
@@ -85,8 +90,12 @@ class Upkeep:
 
     async def refreshing(self) -> None:
         """Keep account and positions current until cancelled, or until the keys don't hold."""
-        while self._readiness.auth_failure is None:
+        while True:
             await _woken(self._refresh, self._refresh_s, AFTER_FILL_S)
+            if self._readiness.auth_failure is not None:
+                return
+            if self._books.lacks_executions():
+                self.compare_soon()
             await self._tried(self._refreshed)
 
     async def _refreshed(self) -> bool:
@@ -95,9 +104,11 @@ class Upkeep:
 
     async def comparing(self) -> None:
         """Reconcile every while, and at once when asked; until cancelled or without good keys."""
-        while self._readiness.auth_failure is None:
+        while True:
             done = self._compared and self._readiness.reconciled
             await _woken(self._reconcile, self._reconcile_s if done else RETRY_S)
+            if self._readiness.auth_failure is not None:
+                return
             if await self.try_compare() is not None:
                 self._after_comparison()
 
