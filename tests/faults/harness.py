@@ -82,8 +82,8 @@ class Replay:
 class HandClocks:
     """The machine's clocks with a hand on them: ages and wall time move when they are told to.
 
-    Pauses that the engine makes by its clock (the look-ups' intervals) pass at once; `pauses` says
-    which were asked for.
+    Pauses that the engine makes by its clock (the look-ups' intervals) pass at once and count as
+    time that has passed; `pauses` says which were asked for.
     """
 
     def __init__(self) -> None:
@@ -100,6 +100,7 @@ class HandClocks:
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        self.advance(seconds)
         await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> None:
@@ -138,7 +139,7 @@ class Bench:
 
         self.events: list[Any] = []
         self.settings = settings
-        self.session = BrokerSession(endpoint(port))
+        self.session = BrokerSession(endpoint(port), clock=clocks.monotonic)
         self.engine = Engine(
             settings,
             session=self.session,
@@ -189,6 +190,13 @@ class Bench:
     async def ready(self) -> None:
         await self.until(lambda: self.engine.view().ready, "ready")
 
+    async def ended(self, names: set[str]) -> None:
+        """Wait until those of the engine's own tasks have ended."""
+        left = [task for task in self.engine._tasks if task.get_name() in names]
+        if left:
+            _, late = await asyncio.wait(left, timeout=LIMIT_S)
+            assert not late, [task.get_name() for task in late]
+
     def order(self, client_order_id: str) -> OrderView:
         return next(o for o in self.engine.view().orders if o.client_order_id == client_order_id)
 
@@ -230,6 +238,10 @@ class Bench:
 
     def position(self, symbol: str) -> Any:
         return next((p for p in self.engine.view().positions if p.symbol == symbol), None)
+
+    def connection(self, name: str) -> Any:
+        """The state of one connection: broker, updates, feed; None before it is known."""
+        return next((c.state for c in self.engine.view().connections if c.name == name), None)
 
     def said(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -60,6 +60,8 @@ class Proxy:
         """While it isn't, new connections are reset at once."""
         self.deaf = False
         """While it is, connections stand and nothing at all comes back through them."""
+        self.garble: tuple[bytes, bytes] | None = None
+        """Bytes of the answers and what comes instead of them, of the same length."""
         self.treated = 0
         """Requests that a rule of `on` met."""
         self.connections = 0
@@ -78,6 +80,11 @@ class Proxy:
         """Reset every connection and let no new one in until `open` is set again."""
         self.open = False
         self.reset_all()
+
+    def stop_listening(self) -> None:
+        """Give up the port, for a `FullPort`; connections that stand go on."""
+        if self._server is not None:
+            self._server.close()
 
     def reset_all(self) -> None:
         """Reset every connection; new ones are let in."""
@@ -148,6 +155,8 @@ class Proxy:
                 if treatment.answer_bytes is not None:
                     chunk = chunk[: max(0, treatment.answer_bytes - passed)]
                 passed += len(chunk)
+                if self.garble is not None:
+                    chunk = chunk.replace(*self.garble)
                 if self.deaf:
                     continue
                 if treatment.byte_every_s:
@@ -177,11 +186,15 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 class FullPort:
-    """A port whose queue is full: the kernel lets further connects wait until they give up."""
+    """A port whose queue is full: the kernel lets further connects wait until they give up.
 
-    def __init__(self) -> None:
+    With `port` it takes one that a proxy has stopped listening on.
+    """
+
+    def __init__(self, port: int = 0) -> None:
         self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(0)
         self.port: int = self._listener.getsockname()[1]
         self._fillers: list[socket.socket] = []
