@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,9 +113,8 @@ class RunningExchange:
         )
 
 
-@pytest.fixture
-def make_exchange(tmp_path: Path) -> Iterator[Callable[..., RunningExchange]]:
-    """Starts exchanges on free ports, by default at 60× without partial fills; stops them after."""
+@contextmanager
+def _exchanges(folder: Path) -> Iterator[Callable[..., RunningExchange]]:
     from console.services import sample_dir
     from signal_bridge import Service
 
@@ -125,7 +125,7 @@ def make_exchange(tmp_path: Path) -> Iterator[Callable[..., RunningExchange]]:
             "host": "127.0.0.1",
             "port": 0,
             "data_dir": str(sample_dir()),
-            "state_dir": str(tmp_path / f"exchange-{len(started)}"),
+            "state_dir": str(folder / f"exchange-{len(started)}"),
             "speed": 60,
             "seed": 1,
             "partial_fills": False,
@@ -136,9 +136,27 @@ def make_exchange(tmp_path: Path) -> Iterator[Callable[..., RunningExchange]]:
         started.append(service)
         return RunningExchange(service, service.ports["exchange"])
 
-    yield make
-    for service in started:
-        service.stop(timeout_s=5.0)
+    try:
+        yield make
+    finally:
+        for service in started:
+            service.stop(timeout_s=5.0)
+
+
+@pytest.fixture
+def make_exchange(tmp_path: Path) -> Iterator[Callable[..., RunningExchange]]:
+    """Starts exchanges on free ports, by default at 60× without partial fills; stops them after."""
+    with _exchanges(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_exchange_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., RunningExchange]]:
+    """The same for the tests of a whole file together."""
+    with _exchanges(tmp_path_factory.mktemp("exchanges")) as make:
+        yield make
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Packs what the tests need of Alpaca's OpenAPI description: the schemas of the answers, bare.
 
 python tools/pack_schemas.py trading-api.json tests/conformance/trading_schemas.json
+python tools/pack_schemas.py market-data-api.json tests/conformance/data_schemas.json
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+SERVED = (
+    "/v2/account", "/v2/assets", "/v2/calendar", "/v2/clock", "/v2/orders", "/v2/positions",
+    "/v2/watchlists", "/v2/corporate_actions/announcements", "/v2/stocks", "/v1/corporate-actions",
+)  # fmt: skip
 WORDS = frozenset({"description", "example", "examples", "title", "x-stoplight", "deprecated"})
 
 
@@ -41,14 +46,15 @@ def main(source: Path, target: Path) -> None:
     document = json.loads(source.read_text())
     answers: dict[str, Any] = {}
     for path, methods in document["paths"].items():
-        if not path.startswith(("/v2/account", "/v2/assets", "/v2/calendar", "/v2/clock",
-                                "/v2/orders", "/v2/positions", "/v2/watchlists")):  # fmt: skip
+        if not path.startswith(SERVED):
             continue
         for method, operation in methods.items():
             if method == "parameters":
                 continue
             for status, response in (operation.get("responses") or {}).items():
-                content = response.get("content", {}).get("application/json", {})
+                name = response.get("$ref", "").rsplit("/", 1)[-1]
+                stated = document["components"]["responses"][name] if name else response
+                content = stated.get("content", {}).get("application/json", {})
                 if "schema" in content and status.startswith("2"):
                     answers[f"{method.upper()} {path}"] = bare(content["schema"])
     schemas: dict[str, Any] = {}

@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from jsonschema import Draft202012Validator
 
-PACKED = json.loads((Path(__file__).parent / "trading_schemas.json").read_text())
+from tests.conformance.asking import Api, checker
 
-
-def check(name: str, document: Any) -> None:
-    """`name` is a method and a path, as the description has them."""
-    schema = {**PACKED["answers"][name], "components": PACKED["components"]}
-    problems = [
-        f"{'/'.join(map(str, error.absolute_path))}: {error.message}"
-        for error in Draft202012Validator(schema).iter_errors(document)
-    ]
-    assert not problems, f"{name}: {problems}"
-
-
-class Api:
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.headers.update({"APCA-API-KEY-ID": "PKSCHEMA", "APCA-API-SECRET-KEY": "s"})
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.session.request(method, self.url + path, json=body, timeout=10)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json() if answer.content else None
-
-    def order(self, **fields: Any) -> Any:
-        body = {"symbol": "IBM", "qty": "10", "side": "buy", "type": "market"}
-        return self.ask("POST", "/v2/orders", {**body, "time_in_force": "day", **fields})
+check = checker("trading_schemas.json")
 
 
 @pytest.fixture
@@ -102,6 +73,9 @@ def test_every_other_answer_is_described_as_it_is(api: Api) -> None:
     configurations = "/v2/account/configurations"
     check(f"GET {configurations}", api.ask("GET", configurations))
     check(f"PATCH {configurations}", api.ask("PATCH", configurations, {"no_shorting": False}))
+    announcements = "/v2/corporate_actions/announcements"
+    period = "ca_types=dividend&since=2013-10-01&until=2013-10-31"
+    check(f"GET {announcements}", api.ask("GET", f"{announcements}?{period}"))
     check("DELETE /v2/orders", api.ask("DELETE", "/v2/orders"))
     closed = api.ask("DELETE", "/v2/positions/IBM?percentage=50")
     check("DELETE /v2/positions/{symbol_or_asset_id}", closed)

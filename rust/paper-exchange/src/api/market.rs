@@ -88,6 +88,15 @@ pub(super) async fn assets(State(shared): State<Arc<Shared>>, params: Params) ->
     }))
 }
 
+/// Prices are all that is recorded of a company.
+pub(super) async fn announcements() -> Json<Value> {
+    Json(json!([]))
+}
+
+pub(super) async fn corporate_actions() -> Json<Value> {
+    Json(json!({ "corporate_actions": {}, "next_page_token": null }))
+}
+
 pub(super) async fn asset(State(shared): State<Arc<Shared>>, Path(symbol): Path<String>) -> Answer {
     shared.read(|exchange| {
         let market = exchange.market();

@@ -44,6 +44,11 @@ pub fn router(shared: &Arc<Shared>) -> Router {
         .route("/v2/events/trades", get(events::trades))
         .route("/v2/clock", get(market::clock))
         .route("/v2/calendar", get(market::calendar))
+        .route(
+            "/v2/corporate_actions/announcements",
+            get(market::announcements),
+        )
+        .route("/v1/corporate-actions", get(market::corporate_actions))
         .route("/v2/assets", get(market::assets))
         .route("/v2/assets/{symbol}", get(market::asset))
         .route(
