@@ -151,7 +151,7 @@ class Host:
         await self._start_engine(endpoint, replay)
         commands, events = self.ports["commands"], self.ports["events"]
         market = self.ports["market"]
-        await asyncio.gather(
+        starts = await asyncio.gather(
             self._serve(
                 "execution-engine",
                 lambda: execution_engine_settings(settings, commands=commands, market=market),
@@ -162,7 +162,12 @@ class Host:
                     settings, commands=commands, events=events, market=market
                 ),
             ),
+            return_exceptions=True,
         )
+        # Only now that neither is on its way any more can what has started be stopped.
+        for failure in starts:
+            if isinstance(failure, BaseException):
+                raise failure
         if settings.ports.risk == 0 and "risk" in self.ports:
             self.engine.watch_risk(self.ports["risk"])
         self._write_runtime()
