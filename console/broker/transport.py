@@ -100,6 +100,7 @@ class _BoundedAdapter(HTTPAdapter):
         parts: list[bytes] = []
         length = 0
         problem = ""
+        late = f"the answer did not end within {self._timeouts[1]:g} s"
         try:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 parts.append(chunk)
@@ -107,11 +108,11 @@ class _BoundedAdapter(HTTPAdapter):
                 if length > _LARGEST_BODY:
                     problem = f"an answer of more than {_LARGEST_BODY >> 20} MiB"
                 elif time.monotonic() > deadline:
-                    problem = f"the answer did not end within {self._timeouts[1]:g} s"
+                    problem = late
                 if problem:
                     break
         except urllib3.exceptions.ReadTimeoutError:
-            problem = f"the answer stopped for {self._timeouts[1]:g} s"
+            problem = late
         except (urllib3.exceptions.HTTPError, OSError) as error:
             problem = f"the answer was cut off ({_name(error)})"
         if not problem:

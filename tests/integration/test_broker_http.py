@@ -1,6 +1,7 @@
 """The broker's client against a server that misbehaves, over real sockets."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -213,6 +214,33 @@ async def test_a_body_that_drips_is_given_up_in_time(
     error = await failure(lambda: session.submit_order(ORDER))
     assert type(error) is OutcomeUnknown
     assert "did not end" in error.message
+
+
+async def test_a_header_that_drips_is_given_up_in_time(exchange: Exchange) -> None:
+    """Each byte comes in time; a client that limits each wait alone would wait for ever."""
+    over = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                writer.write(b"a")
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), READ_TIMEOUT_S / 8)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    exchange.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    session = BrokerSession(exchange.endpoint())
+    try:
+        error = await failure(lambda: session.submit_order(ORDER))
+    finally:
+        over.set()
+        server.close()
+    assert type(error) is OutcomeUnknown
+    assert "no answer within" in error.message
 
 
 @pytest.mark.parametrize("chunked", [False, True])
