@@ -773,8 +773,18 @@ fn a_day_ends_with_the_marks_that_the_next_one_is_measured_from() {
     pit.buy("IBM", "100");
     pit.trade("IBM", "101");
     pit.until(16, 0);
+    let base = |pit: &Pit| {
+        let exchange = &pit.exchange;
+        exchange.account(0).base_of_day(exchange.day_began()).equity
+    };
+    assert_eq!(
+        base(&pit),
+        dec("100000"),
+        "the day's profit stands until the next day"
+    );
+    pit.until(20, 0);
+    assert_eq!(base(&pit), dec("100098.00"));
     let account = pit.exchange.account(0);
-    assert_eq!(account.last_equity, dec("100098.00"));
     let position = account.positions.values().next().expect("a position");
     assert_eq!(
         (position.cost, position.day_cost),

@@ -343,7 +343,10 @@ proptest! {
             prop_assert_eq!(&is.positions, &was.positions);
             prop_assert_eq!(is.orders(), was.orders());
             prop_assert_eq!(&is.fills, &was.fills);
-            prop_assert_eq!(is.last_equity, was.last_equity);
+            prop_assert_eq!(
+                is.base_of_day(exchange.day_began()),
+                was.base_of_day(pit.exchange.day_began())
+            );
             prop_assert_eq!(exchange.now(), pit.exchange.now());
             let open = |account: &paper_exchange::core::Account| account.open_orders().map(|order| order.id).collect::<Vec<_>>();
             prop_assert_eq!(open(is), open(was));

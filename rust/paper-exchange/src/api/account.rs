@@ -19,7 +19,11 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Extension(who): Extension<Identity>,
 ) -> Json<Value> {
-    Json(shared.read(|exchange| wire::account(exchange.account(who.account), exchange.market())))
+    Json(shared.read(|exchange| {
+        let account = exchange.account(who.account);
+        let base = account.base_of_day(exchange.day_began());
+        wire::account(account, exchange.market(), &base)
+    }))
 }
 
 pub(super) async fn configuration(

@@ -6,7 +6,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::core::{
-    Account, Asset, Exchange, Fill, Market, Nanos, Order, Position, Receipt, Status, Update,
+    Account, Asset, DayBase, Exchange, Fill, Market, Nanos, Order, Position, Receipt, Status,
+    Update,
 };
 
 /// UTC, as many decimals as it needs.
@@ -212,7 +213,7 @@ pub fn position(symbol: &str, position: &Position, account: &Account, market: &M
 }
 
 #[must_use]
-pub fn account(account: &Account, market: &Market) -> Value {
+pub fn account(account: &Account, market: &Market, base: &DayBase) -> Value {
     let balances = account.balances(market);
     let configuration = &account.configuration;
     json!({
@@ -236,13 +237,13 @@ pub fn account(account: &Account, market: &Market) -> Value {
         "pending_reg_taf_fees": "0",
         "portfolio_value": money(balances.equity),
         "equity": money(balances.equity),
-        "last_equity": money(account.last_equity),
+        "last_equity": money(base.equity),
         "long_market_value": money(balances.long_value),
         "short_market_value": money(balances.short_value),
         "position_market_value": money(balances.long_value - balances.short_value),
         "initial_margin": money(balances.initial_margin),
         "maintenance_margin": money(balances.maintenance_margin),
-        "last_maintenance_margin": money(account.last_maintenance_margin),
+        "last_maintenance_margin": money(base.maintenance_margin),
         "sma": "0",
         "intraday_adjustments": "0",
         "multiplier": configuration.max_margin_multiplier,
@@ -252,7 +253,7 @@ pub fn account(account: &Account, market: &Market) -> Value {
         "trade_suspended_by_user": configuration.suspend_trade,
         "shorting_enabled": !configuration.no_shorting,
         "created_at": utc(account.created_at),
-        "balance_asof": calendar::date_at(account.balance_as_of).to_string(),
+        "balance_asof": calendar::date_at(base.at).to_string(),
         "admin_configurations": {},
         "user_configurations": null,
     })

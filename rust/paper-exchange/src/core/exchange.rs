@@ -169,6 +169,13 @@ impl Exchange {
         &self.accounts
     }
 
+    /// When the trading day began in which the clock stands, by its pre-market; that of the coming one
+    /// from the end of the post-market on.
+    #[must_use]
+    pub fn day_began(&self) -> Nanos {
+        self.session.pre_open
+    }
+
     #[must_use]
     pub fn account_number(&self, key_id: &str) -> Option<usize> {
         self.by_key.get(key_id).copied()

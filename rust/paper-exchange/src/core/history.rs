@@ -50,6 +50,14 @@ pub struct HistoryRequest {
     pub step: Option<Nanos>,
 }
 
+/// What an account was at the close that a day is measured from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayBase {
+    pub at: Nanos,
+    pub equity: Decimal,
+    pub maintenance_margin: Decimal,
+}
+
 /// Equity at the steps of a [`HistoryRequest`], and the value that profit is measured from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
@@ -59,6 +67,25 @@ pub struct History {
 }
 
 impl Account {
+    /// The close that a day is measured from which began at `began`: the newest one before it, or the
+    /// account's opening. A day goes on after its own close, so its profit stands there until the next.
+    #[must_use]
+    pub fn base_of_day(&self, began: Nanos) -> DayBase {
+        let close = self.closes.iter().rev().find(|close| close.at < began);
+        close.map_or(
+            DayBase {
+                at: self.created_at,
+                equity: OPENING_CASH,
+                maintenance_margin: Decimal::ZERO,
+            },
+            |close| DayBase {
+                at: close.at,
+                equity: close.equity,
+                maintenance_margin: close.maintenance_margin,
+            },
+        )
+    }
+
     pub(super) fn close_day(
         &mut self,
         at: Nanos,
@@ -66,9 +93,6 @@ impl Account {
         maintenance_margin: Decimal,
         marks: &[(Arc<str>, Decimal)],
     ) {
-        self.last_equity = equity;
-        self.last_maintenance_margin = maintenance_margin;
-        self.balance_as_of = at;
         for (symbol, price) in marks {
             if let Some(position) = self.positions.get_mut(symbol) {
                 position.day_cost = (position.qty * price).round_dp(2);

@@ -29,7 +29,7 @@ pub use account::{Account, Balances, Configuration, Fill, Position, Watchlist};
 pub use assets::Asset;
 pub use exchange::{Exchange, ExchangeSettings, Update, UpdateEvent};
 pub use facts::{Batch, Fact};
-pub use history::{DayClose, History, HistoryRequest, Sample};
+pub use history::{DayBase, DayClose, History, HistoryRequest, Sample};
 pub use ids::Ids;
 pub use market::{Market, Quoted, SymbolId};
 pub use order::{Order, OrderClass, OrderType, Role, Side, Status, TimeInForce};
