@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PROGRAM = "trading-console"
-_FLAGS = ("--demo", "--live-paper")
+_FLAGS = ("--demo", "--live-paper", "--plain")
 _VALUES = ("--config", "--profile", "--set", "--state-dir", "--speed")
 
 
@@ -83,7 +83,8 @@ def _face(given: list[tuple[str, str]]) -> int:
                 demo="--demo" in last,
                 live_paper="--live-paper" in last,
                 speed=float(last["--speed"]) if "--speed" in last else None,
-            )
+            ),
+            plain="--plain" in last,
         )
     except (ConfigError, ExitError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ from console.cli.options import (
     Demo,
     LivePaper,
     Output,
+    Plain,
     Profile,
     Speed,
     StateDir,
@@ -89,6 +90,7 @@ def root(
     demo: Demo = False,
     live_paper: LivePaper = False,
     speed: Speed = None,
+    plain: Plain = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> int:
     if version:
@@ -106,7 +108,7 @@ def root(
     if has_terminal():
         from console.cli.face import run_face
 
-        return run_face(overrides)
+        return run_face(overrides, plain=plain)
     from console.cli.headless import run_headless
 
     say("stdin or stdout is no terminal: running headless")
@@ -144,15 +146,17 @@ def attach(
     config: Config = None,
     profile: Profile = None,
     values: Values = None,
+    plain: Plain = False,
 ) -> int:
     """Open the console on a running engine.
 
     Leaving it leaves the engine running."""
     from console.cli.face import run_attached
 
-    return run_attached(
-        overrides_of(context, config=config, profile=profile, values=values, state_dir=state_dir)
+    overrides = overrides_of(
+        context, config=config, profile=profile, values=values, state_dir=state_dir
     )
+    return run_attached(overrides, plain=plain)
 
 
 @app.command()

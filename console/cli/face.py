@@ -80,14 +80,18 @@ class _Embedded:
             )
 
 
-def run_face(overrides: Overrides) -> int:
+def run_face(overrides: Overrides, *, plain: bool = False) -> int:
     """Run the console in this terminal. Raises `ConfigError` where that shows before the paint."""
     layers = read_layers(overrides)
     embedded = _Embedded(layers, overrides)
-    app = _make_app(layers, layers.credentials.mode, embedded.connect)
-    embedded.leave_by(lambda code: app.call_from_thread(app.exit, code))
+    mode = layers.credentials.mode
     try:
-        code = _run(app)
+        if plain or layers.tree["ui"]["plain"] is True:
+            code = _run_plain(layers, mode, embedded.connect)
+        else:
+            app = _make_app(layers, mode, embedded.connect)
+            embedded.leave_by(lambda code: app.call_from_thread(app.exit, code))
+            code = _run(app)
     finally:
         embedded.stop()
     if embedded.failure is not None:
@@ -97,7 +101,7 @@ def run_face(overrides: Overrides) -> int:
     return code
 
 
-def run_attached(overrides: Overrides) -> int:
+def run_attached(overrides: Overrides, *, plain: bool = False) -> int:
     """Run the console on an engine of another process. Raises `ExitError` where none runs."""
     from console.cli.finding import find_engine
     from console.engine.link import RemoteLink
@@ -105,7 +109,35 @@ def run_attached(overrides: Overrides) -> int:
     runtime = find_engine(overrides)
     layers = read_layers(overrides)
     layers.tree["feed"]["features"] = list(runtime.features)
+    if plain or layers.tree["ui"]["plain"] is True:
+        return _run_plain(layers, runtime.mode, lambda: RemoteLink(runtime))
     return _run(_make_app(layers, runtime.mode, lambda: RemoteLink(runtime)))
+
+
+def _run_plain(layers: Layers, mode: str, connect: Callable[[], Link]) -> int:
+    import asyncio
+
+    from console.ui.plain import Plain
+
+    gc.enable()
+    ui = layers.tree["ui"]
+
+    async def run() -> int:
+        face = Plain(
+            connect,
+            out=sys.stdout,
+            read_fd=sys.stdin.fileno(),
+            mode=mode,
+            confirm=ui["confirm"] if ui["confirm"] in _CONFIRM else "all",
+            stale_after_s=float(layers.tree["feed"]["quote_stale_s"]),
+            export_dir=layers.state_dir / "exports",
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            loop.add_signal_handler(number, face.leave)
+        return await face.run()
+
+    return asyncio.run(run())
 
 
 def _make_app(layers: Layers, mode: str, connect: Callable[[], Link]) -> ConsoleApp:
@@ -133,6 +165,10 @@ def _make_app(layers: Layers, mode: str, connect: Callable[[], Link]) -> Console
             themes_dir=layers.config_dir / "themes",
             limits=layers.tree["risk"],
             stale_after_s=float(feed["quote_stale_s"]),
+            # As with `confirm`: what is no number is refused by the models in a moment.
+            lot=ui["lot"] if isinstance(ui["lot"], int) and ui["lot"] > 0 else 1,
+            export_dir=layers.state_dir / "exports",
+            log_file=layers.state_dir / "logs" / "console.log",
         )
     except (ThemeError, KeymapError) as error:
         raise ExitError(str(error), CONFIG) from None

@@ -42,6 +42,10 @@ Timeout = Annotated[
     ),
 ]
 
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Say lines of text instead of painting a screen.")
+]
+
 
 def overrides_of(
     context: typer.Context,

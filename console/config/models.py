@@ -253,6 +253,8 @@ class Engine(Section):
 class Ui(Section):
     theme: Annotated[str, Field(min_length=1)] = "dark"
     confirm: Literal["all", "dangerous", "none"] = "all"
+    lot: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    plain: bool = False
     keys: dict[str, str] = {}
 
 
