@@ -26,11 +26,13 @@ class Context(StrEnum):
     LIST = "in a list"
     TICKET = "in the order ticket"
     LINE = "in the command line"
+    SESSION = "on the session screen"
     DIALOG = "in a dialog"
 
 
 TOGETHER: tuple[frozenset[Context], ...] = (
     frozenset({Context.EVERYWHERE, Context.SCREENS, Context.TRADE, Context.LIST}),
+    frozenset({Context.EVERYWHERE, Context.SCREENS, Context.SESSION}),
     frozenset({Context.EVERYWHERE, Context.TICKET}),
     frozenset({Context.EVERYWHERE, Context.LINE}),
     frozenset({Context.EVERYWHERE, Context.DIALOG}),
@@ -130,7 +132,7 @@ def key_text(key: str) -> str:
     return _KEY_NAMES.get(key, key.replace("ctrl+", "^"))
 
 
-E, S, T, L, K, C, D = Context
+E, S, T, L, K, C, N, D = Context
 ACTIONS: tuple[Action, ...] = (
     # orders
     Action("order.buy", "b", "buy", "Open the ticket to buy the selected symbol", T, "Orders", footer=1),
@@ -169,6 +171,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("list.last", "end", "last", "To the last row", L, "Lists"),
     Action("list.sort", "o", "sort", "Sort by the next column", L, "Lists"),
     Action("list.reverse", "O", "reverse", "Turn the sort order round", L, "Lists"),
+    # session
+    Action("session.export", "e", "export", "Write the session as CSV and Markdown", N, "Session", footer=2),
     # demo
     Action("replay.pause", "space", "pause", "Stop the recording, or let it run", S, "Demo", _demo, 10),
     Action("replay.step", "full_stop", "step", "One market minute forward", S, "Demo", _demo),
@@ -183,6 +187,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("ticket.down", "down", "less", "A tick, a lot or a choice down", K, "Ticket"),
     Action("ticket.up_ten", "shift+up,pageup", "ten more", "Ten ticks or lots up", K, "Ticket", footer=5),
     Action("ticket.down_ten", "shift+down,pagedown", "ten less", "Ten ticks or lots down", K, "Ticket"),
+    Action("ticket.up_one", "ctrl+up", "one more", "A single share more", K, "Ticket"),
+    Action("ticket.down_one", "ctrl+down", "one less", "A single share less", K, "Ticket"),
     Action("ticket.flip", "ctrl+s", "buy/sell", "Change the side", K, "Ticket"),
     Action("ticket.line", "ctrl+l", "as text", "Go on in the command line", K, "Ticket", footer=6),
     # command line
@@ -197,7 +203,7 @@ ACTIONS: tuple[Action, ...] = (
     # leaving
     Action("quit", "ctrl+q", "quit", "Leave the console", E, "Screens", footer=11),
 )  # fmt: skip
-del E, S, T, L, K, C, D
+del E, S, T, L, K, C, N, D
 BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
 
 

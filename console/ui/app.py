@@ -57,6 +57,9 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         themes_dir: a person's own themes.
         limits: the [risk] settings, for the risk screen's bars.
         stale_after_s: a quote of this age is shown STALE.
+        lot: shares by which the arrows move an order's size.
+        export_dir: where exports go.
+        log_file: the log whose end the services screen shows.
         monotonic: the clock that ages are measured by.
 
     Raises:
@@ -80,6 +83,9 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         themes_dir: Path | None = None,
         limits: Mapping[str, Any] | None = None,
         stale_after_s: float = 15.0,
+        lot: int = 100,
+        export_dir: Path | None = None,
+        log_file: Path | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.themes = Themes((themes_dir,) if themes_dir is not None else ())
@@ -97,6 +103,9 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         self.feed_columns = tuple(feed_columns)
         self.stale_after_s = stale_after_s
         self.limits = dict(limits or {})
+        self.lot = lot
+        self.export_dir = export_dir or Path.cwd()
+        self.log_file = log_file
         self.symbol = ""
         self.link: Link | None = None
         self._connect = connect
@@ -104,6 +113,8 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         self._dirty = Fact.NOTHING
         self._wake = asyncio.Event()
         self._asked_state = False
+        self.whole = False
+        """Every pane is there; a key that comes before that does nothing."""
 
     # -- life --------------------------------------------------------------------------------
 
@@ -111,10 +122,15 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         return dict(self.available_themes[self.theme].variables)
 
     def get_default_screen(self) -> Screen[Any]:
-        return TradeScreen()
+        return TradeScreen().fit(self.size)
 
-    def on_ready(self) -> None:
+    async def on_ready(self) -> None:
         """Painted for the first time: now what is heavy may come."""
+        from console.ui.lines import Alerts
+
+        await self.trade.complete()
+        self.alerts = Alerts()
+        self.whole = True
         self.run_worker(self._frames(), group="frames", exit_on_error=True)
         self.set_interval(TICK_S, self._tick)
         self.set_interval(THEME_WATCH_S, self._watch_themes)
@@ -199,12 +215,20 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         if not self.symbol and self.store.frame is not None and self.store.frame.symbols:
             self.symbol = self.store.frame.symbols[0]
             facts |= Fact.CHOICE
+        if facts & Fact.MARKET and self.alerts:
+            self._look_at_alerts()
         for screen in reversed(self.screen_stack):
             show = getattr(screen, "show", None)
             if show is not None:
                 show(facts)
             if not screen.is_modal:
                 break
+
+    def _look_at_alerts(self) -> None:
+        for alert, value in self.alerts.look(self.store):
+            words = f"alert: {alert.words}, now {value:.6g}"
+            self.say(Severity.WARNING, f"alert {alert.words}", words)
+            self.bell()
 
     async def _ask_state(self) -> None:
         """A number was missing: start anew from a snapshot."""
@@ -241,7 +265,8 @@ class ConsoleApp(Deeds, inherit_bindings=False):
             )
         limit = PREVIEW_TIMEOUT_S if quiet else REQUEST_TIMEOUT_S
         try:
-            return await asyncio.wait_for(self.link.request(command, timeout_s=limit), limit + 1)
+            ack = await asyncio.wait_for(self.link.request(command, timeout_s=limit), limit + 1)
+            return _with_order(command, ack)
         except TimeoutError:
             words = f"the engine did not answer within {limit:g} s"
         except Exception as error:  # noqa: BLE001  the person must learn that the outcome is open
@@ -425,7 +450,7 @@ class ConsoleApp(Deeds, inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "do":
-            return registry.BY_ID[str(parameters[0])].allowed(self)
+            return self.whole and registry.BY_ID[str(parameters[0])].allowed(self)
         return super().check_action(action, parameters)
 
     def perform(self, action: Action) -> None:
@@ -442,3 +467,12 @@ class ConsoleApp(Deeds, inherit_bindings=False):
 async def _finish(result: Any) -> None:
     if result is not None and hasattr(result, "__await__"):
         await result
+
+
+def _with_order(command: c.AnyCommand, ack: c.Ack) -> c.Ack:
+    """An order that was taken has a name; an answer without one leaves it in doubt."""
+    taken = isinstance(command, c.SubmitOrder) and ack.outcome is c.Outcome.ACCEPTED
+    if not taken or ack.order is not None or command.preview:  # type: ignore[union-attr]
+        return ack
+    words = "the engine said yes but named no order, so it is not known whether there is one"
+    return c.Ack(id=ack.id, outcome=c.Outcome.UNKNOWN, message=ack.message or words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import App
@@ -16,6 +17,7 @@ from console.ui.store import Store
 from console.ui.theme import ThemeError, Themes
 
 if TYPE_CHECKING:
+    from console.ui.lines import Alerts, FaceLine
     from console.ui.screens.trade import TradeScreen
 
 STEP_S = 60.0
@@ -28,6 +30,8 @@ class Deeds(App[int], inherit_bindings=False):
     store: Store
     themes: Themes
     symbol: str
+    export_dir: Path
+    alerts: Alerts
 
     @property
     def trade(self) -> TradeScreen:
@@ -136,7 +140,7 @@ class Deeds(App[int], inherit_bindings=False):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         if screen is not None:
-            self.push_screen(screen)
+            self.push_screen(screen.fit(self.size))
         self.note_choice()
 
     def act_screen_trade(self) -> None:
@@ -174,6 +178,33 @@ class Deeds(App[int], inherit_bindings=False):
         from console.ui.screens.help import HelpScreen
 
         self._go(HelpScreen())
+
+    # -- the face's own lines ----------------------------------------------------------------
+
+    def carry_out(self, line: FaceLine) -> None:
+        """What was typed for the face alone."""
+        from console.ui.lines import Alert, AlertsOff
+
+        if isinstance(line, Alert):
+            if self.alerts.add(line):
+                self.say(Severity.INFO, f"alert {line.words}", f"watching {line.words}")
+            else:
+                self.say(Severity.ERROR, "alerts", "too many alerts; `alert off` forgets them")
+        elif isinstance(line, AlertsOff):
+            self.say(Severity.INFO, "alerts", f"{self.alerts.off(line.symbol)} alerts forgotten")
+        else:
+            self.export(line.folder)
+
+    def export(self, folder: Path | None = None) -> None:
+        """Write the session as files, and say where."""
+        from console.ui.export import write
+
+        try:
+            paths = write(self.store, folder or self.export_dir)
+        except OSError as error:
+            self.say(Severity.ERROR, "export", f"not exported: {error}")
+        else:
+            self.say(Severity.INFO, "export", f"exported: {paths[0]} and {paths[1].name}")
 
     # -- demo --------------------------------------------------------------------------------
 

@@ -128,9 +128,15 @@ class Draft:
     # -- nudges ------------------------------------------------------------------------------
 
     def nudged(
-        self, field: str, steps: int, *, price: Decimal | None, symbols: tuple[str, ...]
+        self,
+        field: str,
+        steps: int,
+        *,
+        price: Decimal | None,
+        symbols: tuple[str, ...],
+        lot: int = 1,
     ) -> Draft:
-        """`field` moved by `steps`: ticks of a price, shares of a size, choices of a list.
+        """`field` moved by `steps`: ticks of a price, lots of a size, choices of a list.
 
         `price` is where an empty price starts from: the quote's middle, None where unknown.
         """
@@ -145,7 +151,7 @@ class Draft:
             case "tif":
                 return replace(self, tif=_cycle(TIFS, self.tif, steps))
             case "size":
-                return replace(self, size=_nudged_size(self.size, steps))
+                return replace(self, size=_nudged_size(self.size, steps, lot))
             case "profit" | "loss":
                 changed = {field: _nudged_level(getattr(self, field), steps)}
                 return replace(self, **changed)
@@ -168,14 +174,15 @@ def _cycle(choices: tuple[_T, ...], current: _T, steps: int) -> _T:
     return choices[(at + (1 if steps > 0 else -1)) % len(choices)]
 
 
-def _nudged_size(size: str, steps: int) -> str:
+def _nudged_size(size: str, steps: int, lot: int) -> str:
     head = "$" if size.startswith("$") else ""
     tail = "%" if size.endswith("%") else ""
     value = number(size.strip("$%")) if size else Decimal(0)
     if value is None:
         return size
-    step = Decimal(100) if head else Decimal(1)
-    return f"{head}{plain(max(step, value + steps * step))}{tail}"
+    step = Decimal(100) if head else Decimal(1) if tail else Decimal(lot)
+    least = min(step, value) if value > 0 else step
+    return f"{head}{plain(max(least, value + steps * step))}{tail}"
 
 
 def _nudged_level(text: str, steps: int) -> str:

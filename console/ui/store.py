@@ -22,9 +22,11 @@ from console.engine.state import (
     ConnectionState,
     ConnectionView,
     EngineView,
+    FillView,
     OrderState,
     OrderView,
     PositionView,
+    RiskView,
     ServiceView,
     SessionView,
     TradingState,
@@ -117,7 +119,11 @@ class Store:
         self.session: SessionView | None = None
         self.connections: dict[str, ConnectionView] = {}
         self.services: dict[str, ServiceView] = {}
-        self.fills: deque[events.OrderFilled] = deque(maxlen=MAX_FILLS)
+        self.engine: ConnectionView | None = None
+        """The link to a far engine while it is broken."""
+        self.fills: deque[FillView] = deque(maxlen=MAX_FILLS)
+        self.risk: RiskView | None = None
+        """What the risk-manager reckons, None until it did."""
         self.equity: deque[tuple[datetime, float]] = deque(maxlen=MAX_EQUITY_POINTS)
         self.equity_peak = 0.0
         self.notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
@@ -134,6 +140,7 @@ class Store:
             events.SessionChanged: self._session_changed,
             events.ConnectionChanged: self._connection_changed,
             events.ServiceChanged: self._service_changed,
+            events.RiskChanged: self._risk_changed,
             events.ReadyChanged: self._ready_changed,
             events.Noticed: self._noticed,
         }
@@ -169,6 +176,9 @@ class Store:
         self.orders = {o.client_order_id: o for o in view.orders}
         self.connections = {c.name: c for c in view.connections}
         self.services = {s.name: s for s in view.services}
+        self.fills = deque(view.fills, maxlen=MAX_FILLS)
+        self.risk = view.risk
+        self.engine = None
         self._set_account(view.account)
         self.set_phase(Phase.CONNECTED)
         return Fact.ALL
@@ -233,7 +243,7 @@ class Store:
 
     def _order_filled(self, event: events.Event) -> Fact:
         assert isinstance(event, events.OrderFilled)
-        self.fills.append(event)
+        self.fills.append(_as_fill(event))
         words = f"filled: {event.side.value} {text.quantity(event.qty)} {event.symbol}"
         self.notice(
             events.Severity.INFO,
@@ -274,6 +284,9 @@ class Store:
 
     def _connection_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.ConnectionChanged)
+        if event.connection.name == "engine":
+            self.engine = event.connection
+            return self.set_phase(Phase.LOST, event.connection.detail)
         self.connections[event.connection.name] = event.connection
         return Fact.CONNECTIONS
 
@@ -281,6 +294,11 @@ class Store:
         assert isinstance(event, events.ServiceChanged)
         self.services[event.service.name] = event.service
         return Fact.SERVICES
+
+    def _risk_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.RiskChanged)
+        self.risk = event.risk
+        return Fact.ACCOUNT
 
     def _ready_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.ReadyChanged)
@@ -292,6 +310,15 @@ class Store:
         return self.notice(event.severity, event.topic, event.text)
 
     # -- questions ---------------------------------------------------------------------------
+
+    def lost_words(self) -> str:
+        """Since when the engine is gone, and when it is tried again."""
+        now = self.now()
+        words = f"engine lost {text.duration(now - self.phase_since)} ago"
+        retry = self.engine.retry_at if self.engine is not None else None
+        if retry is None:
+            return words
+        return f"{words}, retry in {text.duration(max(0.0, retry - now) + 0.999)}"
 
     def market_time(self) -> datetime | None:
         """The market's clock at this moment."""
@@ -378,3 +405,17 @@ class Store:
             if connection is not None and connection.state is not ConnectionState.CONNECTED:
                 return connection
         return None
+
+
+def _as_fill(event: events.OrderFilled) -> FillView:
+    return FillView(
+        client_order_id=event.client_order_id,
+        execution_id=event.execution_id,
+        symbol=event.symbol,
+        side=event.side,
+        qty=event.qty,
+        price=event.price,
+        at=event.at,
+        bid=event.bid,
+        ask=event.ask,
+    )

@@ -12,12 +12,22 @@ from console.ui import actions as registry
 from console.ui.app import ConsoleApp
 from console.ui.screens.dialogs import ConfirmDialog, KillDialog
 from console.ui.screens.help import help_lines
+from console.ui.screens.session import SessionScreen
 from console.ui.screens.trade import TradeScreen
 from console.ui.widgets.command_line import CommandLine
 from console.ui.widgets.grid import Grid
 from console.ui.widgets.ticket import Ticket
 
-OWNERS = (ConsoleApp, TradeScreen, Grid, Ticket, CommandLine, ConfirmDialog, KillDialog)
+OWNERS = (
+    ConsoleApp,
+    TradeScreen,
+    Grid,
+    Ticket,
+    CommandLine,
+    ConfirmDialog,
+    KillDialog,
+    SessionScreen,
+)
 
 
 def test_no_two_actions_share_a_key_in_one_context() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from pilots import MakeApp, connected, screen_text, until
-from scripted import NOW, ScriptedLink, empty_view, order, view
+from scripted import NOW, ScriptedLink, empty_view, frame, order, view
 
 from console.engine import commands as c
 from console.engine import events as e
@@ -193,7 +194,12 @@ async def test_nudges_pegs_and_sizes(make_app: MakeApp) -> None:
         await pilot.press("shift+down")
         assert entry.draft.limit == "bid-0.10"
         await pilot.press("shift+tab", "shift+tab", "shift+up")
-        assert entry.draft.size == "20"
+        assert entry.draft.size == "1010", "ten lots of a hundred"
+        await pilot.press("down", "ctrl+up")
+        assert entry.draft.size == "911", "a lot less, a single share more"
+        assert "= 179.88" in screen_text(pilot.app), "what bid-0.10 is at this moment"
+        await pilot.press("shift+down")
+        assert entry.draft.size == "100", "no less than a lot"
         await until(pilot, lambda: entry.report is not None)
         await pilot.press("m")
         assert entry.draft.size == "899"
@@ -301,3 +307,67 @@ async def test_the_figures_of_a_dialog_are_asked_anew_while_it_stands(make_app: 
         pilot.app.mark(Fact.CLOCK)
         await until(pilot, lambda: dialog.report is not before)
         assert pilot.app.screen is dialog
+
+
+async def test_a_yes_without_an_order_is_in_doubt_and_never_done(make_app: MakeApp) -> None:
+    class Nameless(ScriptedLink):
+        def _submit(self, command: c.SubmitOrder) -> c.Ack:
+            return c.Ack(id=command.id, outcome=c.Outcome.ACCEPTED)
+
+    async with make_app(Nameless(), confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"buy 10 IBM", "enter")
+        await until(pilot, lambda: "IN DOUBT" in screen_text(pilot.app))
+        assert "named no order" in screen_text(pilot.app)
+
+
+async def test_an_alert_speaks_when_its_feature_passes_the_level(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"alert ibm rsi_14 > 70", "enter")
+        assert "watching IBM rsi_14 > 70" in screen_text(pilot.app)
+        higher = frame(2)
+        higher.features[1, 0] = 71.5
+        link.emit(e.MarketFrame(higher))  # type: ignore[arg-type]
+        await until(pilot, lambda: "alert: IBM rsi_14 > 70, now 71.5" in screen_text(pilot.app))
+        await pilot.press("colon", *"alert off", "enter")
+        assert "1 alerts forgotten" in screen_text(pilot.app)
+
+
+async def test_an_alert_on_what_is_no_column_says_what_there_is(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"alert ibm beta > 1")
+        await until(pilot, lambda: "beta is no column; there are last" in screen_text(pilot.app))
+
+
+async def test_the_session_is_exported_by_a_key(make_app: MakeApp, tmp_path: Path) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none", export_dir=tmp_path).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"buy 10 IBM", "enter")
+        await until(pilot, lambda: pilot.app.store.fills)
+        await pilot.press("4", "e")
+        await until(pilot, lambda: (tmp_path / "session-2013-10-08.md").exists())
+        rows = (tmp_path / "session-2013-10-08.csv").read_text().splitlines()
+        assert rows[0].startswith("time,side,qty,symbol,price,bid,ask,slippage_bp")
+        assert ",buy,10,IBM,180.02," in rows[1]
+        assert "| buy | 10 | IBM |" in (tmp_path / "session-2013-10-08.md").read_text()
+
+
+async def test_a_far_engine_that_dies_is_said_to_be_gone_and_found_again(
+    make_app: MakeApp,
+) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        gone = s.ConnectionView(
+            name="engine", state=s.ConnectionState.LOST, since=NOW, retry_at=NOW + 1
+        )
+        link.emit(e.ConnectionChanged(connection=gone))
+        await until(pilot, lambda: "engine lost 0s ago, retry in 1s" in screen_text(pilot.app))
+        assert not pilot.app.connected, "an order would go nowhere"
+        link.emit(e.Snapshot(state=link.start))
+        await until(pilot, lambda: "engine lost" not in screen_text(pilot.app))
+        assert pilot.app.connected

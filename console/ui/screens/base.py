@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.geometry import Size
 from textual.screen import Screen
 
 from console.ui.actions import Context, bindings
@@ -25,11 +26,24 @@ class ConsoleScreen(Doer, Screen[None], inherit_bindings=False):  # type: ignore
         (100, "-normal"),
         (140, "-wide"),
     ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-short"),
+        (34, "-tall"),
+    ]
     DEFAULT_CSS = """
     ConsoleScreen { background: $background; color: $foreground; layout: vertical; }
     ConsoleScreen.-narrow Header { height: 2; }
     """
     CONTEXTS: ClassVar[frozenset[Context]] = frozenset({Context.SCREENS, Context.EVERYWHERE})
+
+    def fit(self, size: Size) -> Self:
+        """Take the classes of `size` before the first layout: then one layout is enough."""
+        for extent, steps in (
+            (size.width, self.HORIZONTAL_BREAKPOINTS),
+            (size.height, self.VERTICAL_BREAKPOINTS),
+        ):
+            self.add_class([name for edge, name in steps if extent >= edge][-1])
+        return self
 
     def compose(self) -> ComposeResult:
         yield Header()

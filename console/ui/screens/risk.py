@@ -52,6 +52,7 @@ class Risk(Page):
         ]
         for label, value, cap, unit in self._limits():
             lines.append(self._bar(label, value, cap, unit, width))
+        lines += self._reckoned()
         lines += [[], [(" EXPOSURE BY SYMBOL", TITLE), (f"{'net':>15}{'of equity':>14}", "muted")]]
         equity = float(store.account.equity) or 1.0
         positions = sorted(
@@ -70,6 +71,27 @@ class Risk(Page):
             )  # fmt: skip
         if not positions:
             lines.append([(" flat: nothing is held", "muted")])
+        return lines
+
+    def _reckoned(self) -> list[list[Span]]:
+        """What the risk-manager says, by its own reckoning."""
+        risk = self.store.risk
+        lines: list[list[Span]] = [[], [(" RISK MANAGER", TITLE)]]
+        if risk is None:
+            return [*lines, [(" has not reckoned yet", "muted")]]
+        trouble = self.store.trouble("risk")
+        if trouble is not None:
+            silent = text.duration(self.store.now() - trouble.since)
+            lines[-1].append((f"  {trouble.state.value} {silent}: these are old", "warning"))
+        for label, value, note in (
+            ("Loss of a bad day", text.money(risk.var_95), "19 days of 20 lose less (VaR 95)"),
+            ("Gross exposure", text.money(risk.gross_exposure), ""),
+            ("Net exposure", text.money(risk.net_exposure), ""),
+            ("Peak equity", text.money(risk.peak_equity),
+             f"drawdown {text.share(risk.drawdown_pct)}"),
+        ):  # fmt: skip
+            lines.append([(f" {label:<18}", "muted"), (f"{value:>16}", "bold"),
+                          (f"   {note}", "muted")])  # fmt: skip
         return lines
 
     def _number(self, key: str) -> float:

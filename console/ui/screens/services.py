@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -21,6 +23,32 @@ _STATES = {
     ConnectionState.LOST: "error",
 }
 _HEALTH = {"healthy": "up", "degraded": "warning", "unhealthy": "error"}
+
+
+TAIL_BYTES = 16_384
+TAIL_LINES = 30
+
+
+def tail(path: Path) -> list[tuple[str, str, str]]:
+    """The newest lines of a log, newest first: time of day, level, words."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            start = max(0, file.tell() - TAIL_BYTES)
+            file.seek(start)
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [_entry(line) for line in reversed(lines[bool(start) :][-TAIL_LINES:])]
+
+
+def _entry(line: str) -> tuple[str, str, str]:
+    try:
+        record = json.loads(line)
+        at = str(record["time"])
+        return at.partition("T")[2][:8], str(record["level"]).upper(), str(record["message"])
+    except (ValueError, KeyError, TypeError):
+        return "", "", line
 
 
 class Services(Page):
@@ -91,6 +119,19 @@ class Services(Page):
             )
         if not store.notices:
             lines.append([(" nothing to report", "muted")])
+        return [*lines, *self._log()]
+
+    def _log(self) -> list[list[Span]]:
+        path = self.app.log_file
+        if path is None:
+            return []
+        lines: list[list[Span]] = [[], [(" LOG", TITLE), (f"  {path}", "muted")]]
+        found = tail(path)
+        for at, level, words in found:
+            ink = {"ERROR": "error", "WARNING": "warning", "CRITICAL": "error"}.get(level, "")
+            lines.append([(f" {at:<9}", "muted"), (f"{level:<8}", ink or "muted"), (words, ink)])
+        if not found:
+            lines.append([(" nothing written yet", "muted")])
         return lines
 
 

@@ -6,9 +6,11 @@ from math import isfinite
 from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding
 
-from console.engine.events import OrderFilled
 from console.ui import format as text
+from console.ui.actions import Context, bindings
+from console.ui.export import slippage_bp
 from console.ui.screens.base import ConsoleScreen
 from console.ui.store import Fact
 from console.ui.widgets.page import Page
@@ -21,17 +23,6 @@ _HEADINGS = (
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-def slippage_bp(fill: OrderFilled) -> float:
-    """What the fill cost against the quote's middle, in basis points; NaN where unknown."""
-    if fill.bid is None or fill.ask is None:
-        return float("nan")
-    middle = (fill.bid + fill.ask) / 2
-    if middle <= 0:
-        return float("nan")
-    paid = fill.price - middle if fill.side == "buy" else middle - fill.price
-    return float(paid / middle) * 1e4
-
-
 class Session(Page):
     SHOWS: ClassVar[Fact] = Fact.ACCOUNT | Fact.FILLS | Fact.LINK | Fact.SESSION
 
@@ -42,7 +33,7 @@ class Session(Page):
         costs = [(slippage_bp(f), float(f.qty * f.price)) for f in fills]
         known = [(bp, worth) for bp, worth in costs if isfinite(bp)]
         total = sum(worth for _, worth in known)
-        head = f"  {len(fills)} since this screen was connected"
+        head = f"  {len(fills)}"
         if total:
             average = sum(bp * worth for bp, worth in known) / total
             money = sum(bp * worth for bp, worth in known) / 1e4
@@ -109,9 +100,17 @@ class Session(Page):
 
 
 class SessionScreen(ConsoleScreen):
+    BINDINGS: ClassVar[list[Binding]] = bindings(Context.SESSION)
+    CONTEXTS: ClassVar[frozenset[Context]] = frozenset(
+        {Context.SCREENS, Context.EVERYWHERE, Context.SESSION}
+    )
+
     def body(self) -> ComposeResult:
         self.page = Session()
         yield self.page
 
     def on_mount(self) -> None:
         self.page.focus()
+
+    def act_session_export(self) -> None:
+        self.app.export()

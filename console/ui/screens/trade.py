@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,13 +12,14 @@ from textual.widget import Widget
 from console.ui.actions import Context, bindings
 from console.ui.screens.base import ConsoleScreen
 from console.ui.store import Fact
-from console.ui.widgets.chart import Chart
-from console.ui.widgets.entry import OrderEntry
 from console.ui.widgets.feed import Feed
 from console.ui.widgets.grid import Grid
 from console.ui.widgets.orders import Orders
 from console.ui.widgets.portfolio import Portfolio
 from console.ui.widgets.positions import Positions
+
+if TYPE_CHECKING:
+    from console.ui.widgets.entry import OrderEntry
 
 
 class TradeScreen(ConsoleScreen):
@@ -27,15 +28,18 @@ class TradeScreen(ConsoleScreen):
     TradeScreen #panes { height: 1fr; }
     TradeScreen #left { dock: left; width: 46; border-right: vkey $rule; }
     TradeScreen #right { width: 1fr; }
-    TradeScreen #positions { height: 1fr; min-height: 4; }
-    TradeScreen #orders { height: 2fr; }
+    TradeScreen #positions { height: auto; min-height: 4; max-height: 30%; }
+    TradeScreen #orders { height: 3fr; }
+    TradeScreen #activity { height: 2fr; }
     TradeScreen #feed { height: auto; min-height: 6; max-height: 45%; }
     TradeScreen #chart { height: 1fr; }
-    TradeScreen.-wide #left { width: 68; }
+    TradeScreen.-wide #left { width: 56; }
     TradeScreen.-narrow #panes { layout: vertical; }
     TradeScreen.-narrow #left { dock: none; width: 100%; height: 2fr; border-right: none; }
     TradeScreen.-narrow #right { width: 100%; height: 1fr; min-height: 6; }
     TradeScreen.-narrow #portfolio, TradeScreen.-narrow #chart { display: none; }
+    TradeScreen.-narrow #activity, TradeScreen.-short #activity { display: none; }
+    TradeScreen.-narrow #positions { height: 1fr; max-height: 100%; }
     TradeScreen.-narrow #feed { height: 1fr; max-height: 100%; }
     TradeScreen.-narrow #orders { height: 1fr; }
     TradeScreen.-zoomed #panes .pane, TradeScreen.-zoomed #panes .side { display: none; }
@@ -51,24 +55,40 @@ class TradeScreen(ConsoleScreen):
     def body(self) -> ComposeResult:
         self.feed = Feed(self.app.feed_columns, stale_after_s=self.app.stale_after_s, id="feed")
         self.positions, self.orders = Positions(id="positions"), Orders(id="orders")
-        self.entry = OrderEntry()
+        self._entry: OrderEntry | None = None
         self.last_pane: Grid = self.feed
         left: list[Widget] = [Portfolio(id="portfolio"), self.positions, self.orders]
-        right: list[Widget] = [self.feed, Chart(id="chart")]
-        for pane in (*left, *right):
+        for pane in (*left, self.feed):
             pane.add_class("pane")
         with Horizontal(id="panes"):
-            yield Vertical(*right, id="right", classes="side")
+            yield Vertical(self.feed, id="right", classes="side")
             yield Vertical(*left, id="left", classes="side")
-        yield self.entry
+
+    async def complete(self) -> None:
+        """Mount what the first paint does without: chart, activity and order entry."""
+        from console.ui.widgets.activity import Activity
+        from console.ui.widgets.chart import Chart
+        from console.ui.widgets.entry import OrderEntry
+
+        chart, activity, self._entry = Chart(id="chart"), Activity(id="activity"), OrderEntry()
+        for pane in (chart, activity):
+            pane.add_class("pane")
+        await self.query_one("#right").mount(chart)
+        await self.query_one("#left").mount(activity)
+        await self.mount(self._entry, after="#panes")
 
     def on_mount(self) -> None:
         self.set_focus(self.feed)
 
     def show(self, facts: Fact) -> None:
         super().show(facts)
-        if self.entry.SHOWS & facts:
-            self.entry.show(facts)
+        if self._entry is not None and self._entry.SHOWS & facts:
+            self._entry.show(facts)
+
+    @property
+    def entry(self) -> OrderEntry:
+        assert self._entry is not None, "keys count from `complete` on"
+        return self._entry
 
     @property
     def panes(self) -> tuple[Grid, ...]:

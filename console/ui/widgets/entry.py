@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from console.engine.grammar import GrammarError
+    from console.ui.lines import FaceLine
 
 PREVIEW_AFTER_S = 0.12
 """So long after the last key the risk check is asked."""
@@ -149,8 +150,10 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         from console.engine.grammar import GrammarError, parse_line
 
         self.order, self.error = None, None
+        command: AnyCommand | None = None
         try:
-            command = parse_line(line, self.app) if line.strip() else None
+            if line.strip() and not self._is_ours(line):
+                command = parse_line(line, self.app)
         except GrammarError as error:
             self.error = error
             command = None
@@ -248,6 +251,14 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         self.report = _report(ack)
         self._redraw()
 
+    def _face_line(self, line: str) -> FaceLine | None:
+        from console.ui.lines import parse_face_line
+
+        return parse_face_line(line, self.app.store)
+
+    def _is_ours(self, line: str) -> bool:
+        return self._face_line(line) is not None
+
     # -- out ---------------------------------------------------------------------------------
 
     def submit(self, line: str) -> None:
@@ -255,12 +266,18 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         from console.engine.grammar import GrammarError, parse_line
 
         try:
-            command = parse_line(line, self.app)
+            ours = self._face_line(line)
+            command = None if ours is not None else parse_line(line, self.app)
         except GrammarError as error:
             self.error = error
             self._redraw()
             return
         self.line.remember(line)
+        if command is None:
+            assert ours is not None
+            self.leave()
+            self.app.carry_out(ours)
+            return
         self.post_message(self.Entered(command, self.report))
 
 

@@ -263,7 +263,7 @@ class Grid(Painted, can_focus=True):
         """Why these numbers may be old, in a few words; empty while all is well."""
         store = self.store
         if store.phase is Phase.LOST:
-            return f"engine lost {text.duration(store.now() - store.phase_since)} ago"
+            return store.lost_words()
         lost = store.trouble(*self.CONNECTIONS)
         if lost is None or store.phase is not Phase.CONNECTED:
             return ""
@@ -311,16 +311,25 @@ class Grid(Painted, can_focus=True):
         placed = self._place()
         if len(cells) != len(placed):
             return self.strip(cells, width, base)
-        segments = [Segment(mark, self.ink("accent", base))]
-        for spot, (value, inks) in zip(placed, cells, strict=True):
-            segments.append(Segment(spot.fit(value) + " ", self.ink(inks, base)))
+        # Neighbours of one style are one segment: Textual works, and writes, by segments.
+        words, style = mark, self.ink("accent", base)
+        segments: list[Segment] = []
+        plain = self.ink("", base)
         last = placed[-1]
-        used = last.x + last.width + 1
+        for spot, (value, inks) in zip(placed, cells, strict=True):
+            ink = self.ink(inks, base) if value else plain
+            if ink is not style:
+                segments.append(Segment(words, style))
+                words, style = "", ink
+            words += spot.fit(value) if spot is last else spot.fit(value) + " "
+        segments.append(Segment(words, style))
+        used = last.x + last.width
         # Numbers, arrows and sparks are one cell a character; other text may not be.
-        words = (value for spot, (value, _) in zip(placed, cells, strict=True) if spot.column.left)
-        if used > width or not all(map(str.isascii, words)):
-            return Strip(segments).adjust_cell_length(width, self.ink("", base))
-        segments.append(Segment(" " * (width - used), self.ink("", base)))
+        texts = (value for spot, (value, _) in zip(placed, cells, strict=True) if spot.column.left)
+        if used > width or not all(map(str.isascii, texts)):
+            return Strip(segments).adjust_cell_length(width, plain)
+        if used < width:
+            segments.append(Segment(" " * (width - used), plain))
         return Strip(segments, width)
 
     # -- actions -----------------------------------------------------------------------------

@@ -55,8 +55,7 @@ class Header(Lined):
         if store.phase is Phase.FAILED:
             return 1, [("no engine", "error"), (f": {store.failure}", "warning")]
         if store.phase is Phase.LOST:
-            gone = text.duration(store.now() - store.phase_since)
-            return 1, [(f"engine lost {gone} ago", "alarm")]
+            return 1, [(f" {store.lost_words()} ", "alarm")]
         session = store.session
         if session is None:
             return 1, [("no clock", "warning")]

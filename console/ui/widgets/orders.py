@@ -72,7 +72,8 @@ class Orders(Grid):
 
     def holds_still(self) -> bool:
         """While a line is written that may name a row by its number."""
-        return self.app.trade.entry.line.has_focus
+        focused = self.app.focused
+        return focused is not None and focused.id == "line"
 
     def successor(self, key: str) -> str:
         order = self.store.orders.get(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -63,7 +64,7 @@ class Doer:
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action != "do":
             return True
-        return BY_ID[str(parameters[0])].allowed(self.app)
+        return self.app.whole and BY_ID[str(parameters[0])].allowed(self.app)
 
 
 class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
@@ -78,7 +79,7 @@ class Painted(Doer, Widget, inherit_bindings=False):  # type: ignore[misc]
         super().__init__(id=id, classes=classes)
         self._inks: dict[tuple[str, str], Style] = {}
 
-    @property
+    @cached_property
     def store(self) -> Store:
         return self.app.store
 

@@ -180,7 +180,13 @@ class Ticket(Painted, can_focus=True):
     def act_ticket_down_ten(self) -> None:
         self._nudge(-10)
 
-    def _nudge(self, steps: int) -> None:
+    def act_ticket_up_one(self) -> None:
+        self._nudge(1, lot=1)
+
+    def act_ticket_down_one(self) -> None:
+        self._nudge(-1, lot=1)
+
+    def _nudge(self, steps: int, *, lot: int | None = None) -> None:
         choices = self.field in ("symbol", "order_type", "tif")
         frame = self.store.frame
         draft = self.draft.nudged(
@@ -188,6 +194,7 @@ class Ticket(Painted, can_focus=True):
             (-steps if choices else steps),
             price=self.app.middle(self.draft.symbol),
             symbols=frame.symbols if frame is not None else (),
+            lot=self.app.lot if lot is None else lot,
         )
         self._fresh = True
         self.entry.ticket_changed(draft)
@@ -215,8 +222,18 @@ class Ticket(Painted, can_focus=True):
         ]
         for field in draft.fields:
             spans += self._field(field)
+            if field in ("limit", "stop"):
+                spans += self._pegged(field)
         price = self.app.quote_words(draft.symbol)
         return spread(spans, [(price + " ", "muted")], width)
+
+    def _pegged(self, field: str) -> list[Span]:
+        """The price that a peg is at this moment, where the field holds one."""
+        order = self.entry.order
+        if order is None or not str(getattr(self.draft, field)).startswith(tuple(PEGS.values())):
+            return []
+        price = order.limit_price if field == "limit" else order.stop_price
+        return [(f"= {text.price(price)} ", "accent")]
 
     def _instrument(self, width: int) -> list[Span]:
         """Of the chosen symbol, while no order is being written: quote and holding."""
