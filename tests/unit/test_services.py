@@ -17,6 +17,7 @@ from console.exits import ExitError
 from console.services import (
     EmbeddedReplay,
     SupervisedService,
+    bus_url,
     exchange_settings,
     execution_engine_settings,
     market_data_settings,
@@ -103,6 +104,35 @@ def test_services_are_pointed_at_the_ports_that_were_really_taken(make_settings:
     assert (market["key_id"], market["secret_key"]) == ("PKDEMO", "demo")
     for values in (execution, risk, market):
         json.dumps(values, allow_nan=False)
+        assert values["keys_dir"] is None
+        assert values["state_dir"] == str(settings.state_dir)
+
+
+def test_a_secured_bus_tells_every_service_where_its_keys_are(make_settings: Make) -> None:
+    settings = make_settings("bus.security.enabled=true", "bus.bind=192.0.2.7")
+    for values in (
+        execution_engine_settings(settings, commands=1, market=2),
+        risk_manager_settings(settings, commands=1, events=3),
+        market_data_settings(settings, settings.endpoint(4)),
+    ):
+        assert values["keys_dir"] == str(settings.state_dir / "keys")
+        assert values["bind"] == "192.0.2.7"
+    elsewhere = make_settings("bus.security.enabled=true", "bus.security.keys_dir=/etc/console")
+    assert risk_manager_settings(elsewhere, commands=1, events=3)["keys_dir"] == "/etc/console"
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1", "tcp://127.0.0.1:5"),
+        ("0.0.0.0", "tcp://127.0.0.1:5"),
+        ("192.0.2.7", "tcp://192.0.2.7:5"),
+        ("::1", "tcp://[::1]:5"),
+    ],
+)
+def test_a_socket_is_reached_where_it_was_bound(make_settings: Make, bind: str, url: str) -> None:
+    settings = make_settings("bus.security.enabled=true", f"bus.bind={bind}")
+    assert bus_url(settings, 5) == url
 
 
 async def test_a_dead_service_is_started_again_on_its_ports(until_async: Until) -> None:

@@ -136,27 +136,6 @@ fn an_oversized_frame_is_refused() {
     ));
 }
 
-/// Prints the rate; the floor is far below it, so that a busy machine doesn't fail.
-#[test]
-fn bars_are_parsed_quickly() {
-    let frame = Message::BarUpdate(BarUpdate {
-        trade_count: Some(120),
-        vwap: Some(150.5),
-        ..bar()
-    })
-    .frame(MARKET, 1_000_000, 1_700_000_000_000_000_000)
-    .unwrap();
-    let rounds = 100_000;
-    let started = std::time::Instant::now();
-    for _ in 0..rounds {
-        std::hint::black_box(parse(std::hint::black_box(&frame)).unwrap());
-    }
-    let rate = f64::from(rounds) / started.elapsed().as_secs_f64();
-    println!("{:.2} M bars/s", rate / 1e6);
-    let floor = if cfg!(debug_assertions) { 1e4 } else { 3e5 };
-    assert!(rate > floor, "{rate:.0} bars/s");
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
