@@ -18,7 +18,7 @@ import pytest
 
 from console.apart import ServiceInfo
 from console.bridge import Signal, ZMQPublisher
-from console.engine.commands import GetState
+from console.engine.commands import ControlReplay, GetState, Outcome
 from console.engine.link import RemoteLink
 from console.engine.runtime import RuntimeInfo
 from console.engine.state import EngineView
@@ -211,6 +211,15 @@ async def test_the_whole_system_trades_as_processes_and_survives_the_death_of_on
         return up and now.ready and now.session is not None and now.session.is_open
 
     await until_async(well, "all is well")
+
+    async def plays_at(speed: float) -> bool:
+        session = (await view()).session
+        return session is not None and session.speed == speed
+
+    assert (await link.request(ControlReplay(paused=True))).outcome is Outcome.ACCEPTED
+    await until_async(lambda: plays_at(0.0), "the exchange apart stands still")
+    assert (await link.request(ControlReplay(paused=False))).outcome is Outcome.ACCEPTED
+    await until_async(lambda: plays_at(60.0), "it plays on")
 
     async def holds(*symbols: str) -> bool:
         return [p.symbol for p in (await view()).positions] == list(symbols)
