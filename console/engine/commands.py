@@ -75,6 +75,11 @@ class SubmitOrder(Command, tag="SubmitOrder", frozen=True, kw_only=True):
     preview: bool = False
 
 
+def preview_of(order: SubmitOrder) -> SubmitOrder:
+    """The same order as a question. A command of its own: the engine answers an id only once."""
+    return msgspec.structs.replace(order, preview=True, id=new_id())
+
+
 class ReplaceOrder(Command, tag="ReplaceOrder", frozen=True, kw_only=True):
     """Change a working order; what is None stays. The broker makes a new order of it."""
 

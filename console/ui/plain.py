@@ -16,8 +16,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import msgspec
-
 from console.engine import commands as c
 from console.engine.grammar import GrammarError, parse_line
 from console.engine.state import ConnectionState, OrderState, OrderView
@@ -331,7 +329,7 @@ class Plain:
         if not asked or (self._confirm == "none" and not kill):
             return True
         if isinstance(command, c.SubmitOrder):
-            preview = msgspec.structs.replace(command, preview=True, id=c.new_id())
+            preview = c.preview_of(command)
             self._say_answer(preview, await self._request(preview))
         word = KILL_WORD if kill else "yes"
         self.say(f"{words.describe(command, self.store)}. Type {word} to do it.")

@@ -224,11 +224,19 @@ class ScriptedLink:
         self._on_event: Callable[[Any], None] | None = None
         self._bars = recorded()
         self._count = 100
+        self._answered: dict[str, c.Ack] = {}
+        """As the engine's: the same id again gets the same answer."""
 
     # -- the Link protocol -------------------------------------------------------------------
 
     async def request(self, command: c.AnyCommand, *, timeout_s: float | None = None) -> c.Ack:
         self.requests.append(command)
+        if command.id in self._answered:
+            return self._answered[command.id]
+        ack = self._answered[command.id] = self._answer(command)
+        return ack
+
+    def _answer(self, command: c.AnyCommand) -> c.Ack:
         match command:
             case c.SubmitOrder(preview=True):
                 return c.Ack(id=command.id, outcome=c.Outcome.ACCEPTED, risk=self.report(command))

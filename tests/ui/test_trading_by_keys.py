@@ -371,3 +371,31 @@ async def test_a_far_engine_that_dies_is_said_to_be_gone_and_found_again(
         link.emit(e.Snapshot(state=link.start))
         await until(pilot, lambda: "engine lost" not in screen_text(pilot.app))
         assert pilot.app.connected
+
+
+async def test_a_refused_order_can_be_tried_again(make_app: MakeApp) -> None:
+    """Under an id of its own: the engine answers the same id with the same refusal for ever."""
+    closed = s.Refusal(
+        check="session", limit="open", value="closed", message="the market is closed"
+    )
+    link = ScriptedLink(refuse=(closed,))
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"buy 10 IBM", "enter", "enter")
+        await until(pilot, lambda: "REFUSED" in screen_text(pilot.app))
+        link.refuse = ()
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.store.fills)
+
+
+async def test_the_question_before_a_confirmation_is_no_answer_to_it(make_app: MakeApp) -> None:
+    """The preview has an id of its own, or the engine would answer the order with the preview."""
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"buy 10 IBM", "enter")
+        await until(pilot, lambda: sent(link, c.SubmitOrder))
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.store.fills)
+        ids = [x.id for x in link.requests]
+        assert len(ids) == len(set(ids))

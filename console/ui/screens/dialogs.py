@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import msgspec
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -13,7 +12,15 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from console.engine.commands import Ack, AnyCommand, Flatten, Outcome, SubmitOrder
+from console.engine.commands import (
+    Ack,
+    AnyCommand,
+    Flatten,
+    Outcome,
+    SubmitOrder,
+    new_id,
+    preview_of,
+)
 from console.engine.state import RiskReport, TradingState
 from console.ui import format as text
 from console.ui.actions import Context, bindings
@@ -128,7 +135,7 @@ class ConfirmDialog(Dialog):
 
     async def _preview(self, order: SubmitOrder) -> None:
         """The market moves on while a person reads: what stands here is of this moment."""
-        ack = await self.app.request(msgspec.structs.replace(order, preview=True), quiet=True)
+        ack = await self.app.request(preview_of(order), quiet=True)
         if ack.risk is not None and self.is_attached:
             self.report = ack.risk
             self.redraw()
@@ -175,6 +182,8 @@ class ConfirmDialog(Dialog):
         return [*lines, [], _keys("try again", "back, to change it")]
 
     async def _send(self) -> None:
+        if self.answer is not None:  # refused: asked anew, for the engine answers an id only once
+            self.command = msgspec.structs.replace(self.command, id=new_id())
         self.sending, self.answer = True, None
         self.redraw()
         answer = await self.app.request(self.command)

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from console.engine import events as facts_of
-from console.engine.commands import Ack, AnyCommand, SubmitOrder
+from console.engine.commands import Ack, AnyCommand, SubmitOrder, preview_of
 from console.engine.state import RiskReport, Side
 from console.ui import format as text
 from console.ui.draft import Draft, shares_at_risk
@@ -238,7 +238,7 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
     async def _check(self, order: SubmitOrder) -> None:
         """One preview under way at a time; if the draft moved on meanwhile, another follows."""
         try:
-            ack = await self.app.request(msgspec.structs.replace(order, preview=True), quiet=True)
+            ack = await self.app.request(preview_of(order), quiet=True)
         finally:
             self.checking = False
         self._checked_at = self.app.store.now()

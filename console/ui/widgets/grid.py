@@ -232,7 +232,9 @@ class Grid(Painted, can_focus=True):
             if len(cells) != len(placed):
                 regions.append(Region(0, y, self.size.width, 1))
                 continue
-            regions += [Region(placed[i].x, y, placed[i].width + 1, 1) for i in changed]
+            # One region a row: for each of several, Textual writes the row anew from its left.
+            left, right = placed[changed[0]], placed[changed[-1]]
+            regions.append(Region(left.x, y, right.x + right.width + 1 - left.x, 1))
         if regions:
             self.refresh(*regions)
 
