@@ -136,52 +136,35 @@ impl<'p> Blocks<'p> {
             indicator.second.iter_mut().for_each(|s| s.run.reset());
         }
         let mut rows: Vec<&mut [f64]> = out.chunks_exact_mut(bars).collect();
-        let len = self.block.min(bars);
-        let front = std::mem::take(&mut self.front);
-        let front = self.first_block(front, columns, &mut rows, len);
-        self.front = front;
-        let mut done = len;
+        // The first block stands behind copies of its first bar.
+        let mut front = std::mem::take(&mut self.front);
+        let sources = [columns.high, columns.low, columns.close, columns.volume];
+        for (column, source) in front.iter_mut().zip(sources) {
+            let len = self.block.min(bars);
+            column[..self.history].fill(source[0]);
+            column[self.history..self.history + len].copy_from_slice(&source[..len]);
+        }
+        let mut done = 0;
         while done < bars {
             let len = self.block.min(bars - done);
-            let from = done - self.history;
+            let (from, inputs) = if done == 0 {
+                (0, front.each_ref().map(Vec::as_slice))
+            } else {
+                (done - self.history, sources)
+            };
+            let [high, low, close, volume] = inputs.map(|x| &x[from..from + self.history + len]);
             let stretch = Stretch {
-                high: &columns.high[from..done + len],
-                low: &columns.low[from..done + len],
-                close: &columns.close[from..done + len],
-                volume: &columns.volume[from..done + len],
+                high,
+                low,
+                close,
+                volume,
                 start: self.history,
             };
             self.block(&stretch, &mut rows, done);
             done += len;
         }
+        self.front = front;
         self.store.finish();
-    }
-
-    /// The first block, behind copies of its first bar.
-    #[inline(always)]
-    fn first_block(
-        &mut self,
-        mut front: [Vec<f64>; 4],
-        columns: &Columns<'_>,
-        rows: &mut [&mut [f64]],
-        len: usize,
-    ) -> [Vec<f64>; 4] {
-        let history = self.history;
-        let sources = [columns.high, columns.low, columns.close, columns.volume];
-        for (column, source) in front.iter_mut().zip(sources) {
-            column[..history].fill(source[0]);
-            column[history..history + len].copy_from_slice(&source[..len]);
-        }
-        let [high, low, close, volume] = &front;
-        let stretch = Stretch {
-            high: &high[..history + len],
-            low: &low[..history + len],
-            close: &close[..history + len],
-            volume: &volume[..history + len],
-            start: history,
-        };
-        self.block(&stretch, rows, 0);
-        front
     }
 
     /// A block that begins with bar `done`.

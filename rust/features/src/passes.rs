@@ -160,18 +160,59 @@ type Fades<'a, const F: usize> = (&'a mut [f64; F], [(f64, f64); F], [&'a [f64];
 #[inline(always)]
 pub(crate) fn recursions<const E: usize, const F: usize>(
     (averages, k, close): Emas<'_, E>,
-    ema_outs: [&mut [f64]; E],
+    mut ema_outs: [&mut [f64]; E],
     (sums, factors, series): Fades<'_, F>,
-    fade_outs: [&mut [f64]; F],
+    mut fade_outs: [&mut [f64]; F],
 ) {
-    let len = close.len();
-    let ema_outs = ema_outs.map(|out| &mut out[..len]);
-    let fade_outs = fade_outs.map(|out| &mut out[..len]);
-    let series = series.map(|series| &series[..len]);
-    for at in 0..len {
-        let x = close[at];
+    let whole = close.len() - close.len() % STRIDE;
+    // A number of bars that the compiler knows leaves no bounds to check between them.
+    for start in (0..whole).step_by(STRIDE) {
+        stride::<E, F>(
+            (averages, k, stretch(close, start)),
+            ema_outs.each_mut().map(|out| stretch_mut(out, start)),
+            (sums, factors, series.map(|series| stretch(series, start))),
+            fade_outs.each_mut().map(|out| stretch_mut(out, start)),
+        );
+    }
+    for at in whole..close.len() {
         for m in 0..E {
-            averages[m] = f::ema_step(averages[m], x, k[m]);
+            averages[m] = f::ema_step(averages[m], close[at], k[m]);
+            ema_outs[m][at] = averages[m];
+        }
+        for m in 0..F {
+            let (keep, take) = factors[m];
+            sums[m] = f::fade_step(sums[m], series[m][at], keep, take);
+            fade_outs[m][at] = sums[m];
+        }
+    }
+}
+
+/// Bars between two looks at the bounds.
+const STRIDE: usize = 16;
+type Stride = [f64; STRIDE];
+
+#[inline(always)]
+fn stretch(series: &[f64], start: usize) -> &Stride {
+    let stretch = series[start..].first_chunk();
+    stretch.expect("whole strides were counted")
+}
+
+#[inline(always)]
+fn stretch_mut(series: &mut [f64], start: usize) -> &mut Stride {
+    let stretch = series[start..].first_chunk_mut();
+    stretch.expect("whole strides were counted")
+}
+
+#[inline(always)]
+fn stride<const E: usize, const F: usize>(
+    (averages, k, close): (&mut [f64; E], [f64; E], &Stride),
+    ema_outs: [&mut Stride; E],
+    (sums, factors, series): (&mut [f64; F], [(f64, f64); F], [&Stride; F]),
+    fade_outs: [&mut Stride; F],
+) {
+    for at in 0..STRIDE {
+        for m in 0..E {
+            averages[m] = f::ema_step(averages[m], close[at], k[m]);
             ema_outs[m][at] = averages[m];
         }
         for m in 0..F {
