@@ -394,7 +394,7 @@ async def test_the_question_before_a_confirmation_is_no_answer_to_it(make_app: M
     async with make_app(link).run_test(size=SIZE) as pilot:
         await connected(pilot)
         await pilot.press("colon", *"buy 10 IBM", "enter")
-        await until(pilot, lambda: sent(link, c.SubmitOrder))
+        await until(pilot, lambda: any(isinstance(x, c.SubmitOrder) for x in link.requests))
         await pilot.press("enter")
         await until(pilot, lambda: pilot.app.store.fills)
         ids = [x.id for x in link.requests]
