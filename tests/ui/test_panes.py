@@ -52,6 +52,23 @@ async def test_a_failed_connection_says_why_and_can_be_tried_again(make_app: Mak
         await until(pilot, lambda: "100,412.18" in screen_text(pilot.app))
 
 
+async def test_why_there_is_no_engine_is_told_to_the_end_at_eighty_columns(
+    make_app: MakeApp,
+) -> None:
+    reason = (
+        "ports.exchange: 127.0.0.1:8090 is taken by another process; stop what uses it or set "
+        "another port (0 takes a free one)"
+    )
+
+    def connect() -> ScriptedLink:
+        raise OSError(reason)
+
+    async with make_app(connect).run_test(size=NARROW) as pilot:
+        await until(pilot, lambda: pilot.app.store.phase is Phase.FAILED)
+        await until(pilot, lambda: "(0 takes a free one)" in screen_text(pilot.app))
+        assert "R tries again" in screen_text(pilot.app)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (20, 5), (40, 10), (79, 24), (300, 100)])
 async def test_every_size_draws(make_app: MakeApp, size: tuple[int, int]) -> None:
     async with make_app().run_test(size=WIDE) as pilot:

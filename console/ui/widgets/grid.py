@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -248,9 +249,14 @@ class Grid(Painted, can_focus=True):
                 ground = "selected" if self.has_focus else "dim-selected"
             lines.append((ground, tuple(self.row(key, columns))))
         if not self._keys:
-            lines += [("", ((f" {line}", "muted"),)) for line in self.message().split("\n")]
+            lines += [("", ((f" {line}", "muted"),)) for line in self._message_lines()]
         lines += [("", ())] * (visible - len(lines))
         return lines[:visible]
+
+    def _message_lines(self) -> list[str]:
+        """The message, whole: a reason without its end is no help."""
+        room = max(8, self.size.width - 2)
+        return [part for line in self.message().split("\n") for part in wrap(line, room) or [""]]
 
     def message(self) -> str:
         """What the pane says while it has no rows."""
