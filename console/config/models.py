@@ -213,6 +213,15 @@ class Feed(Section):
             raise ValueError("a symbol is listed twice")
         return symbols
 
+    @field_validator("features")
+    @classmethod
+    def _computed(cls, features: tuple[str, ...]) -> tuple[str, ...]:
+        # Asked of those who compute them: windows of one's own are theirs to judge.
+        from signal_bridge import check_feed_features
+
+        check_feed_features(features)
+        return features
+
 
 class SymbolLimits(Section):
     max_order_qty: Shares | None = None

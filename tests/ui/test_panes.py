@@ -11,6 +11,8 @@ from scripted import NOW, START, ScriptedLink, account, connection, frame, order
 from console.engine import events as e
 from console.engine import state as s
 from console.ui.store import Fact, Phase
+from console.ui.widgets.feed import Feed, feature_title, feature_width
+from signal_bridge import QUOTE_FEATURES, STANDARD_FEATURES
 
 WIDE, NARROW = (120, 40), (80, 24)
 
@@ -326,3 +328,16 @@ async def test_halted_is_shown_even_while_it_is_not_ready(make_app: MakeApp) -> 
         await until(pilot, lambda: not pilot.app.store.ready and not pilot.app._dirty)
         await until(pilot, lambda: "HALTED" in screen_text(pilot.app))
         assert "not ready" not in screen_text(pilot.app)
+
+
+def test_no_two_features_share_a_heading_and_each_fits_its_column() -> None:
+    names = (
+        *STANDARD_FEATURES, *QUOTE_FEATURES,
+        "sma_50", "rsi_7", "macd_5_35_5", "macd_signal_5_35_5", "macd_hist_5_35_5", "bb_upper_50",
+    )  # fmt: skip
+    titles = [feature_title(name) for name in names]
+    assert len(set(titles)) == len(names)
+    for name, title in zip(names, titles, strict=True):
+        assert len(title) <= feature_width(name) <= 15, name
+    keys = [column.key for column in Feed(names).columns()]
+    assert len(set(keys)) == len(keys)

@@ -125,6 +125,13 @@ def test_limits_of_a_symbol_with_a_dot_can_be_set(home: Path) -> None:
     assert settings.risk.symbols["BRK.B"].max_order_qty == Decimal(5)
 
 
+def test_any_feature_and_window_can_be_a_column(home: Path) -> None:
+    path = home / "mine.toml"
+    path.write_text("[feed]\nfeatures = ['macd_signal_5_35_5', 'spread_bp', 'keltner_upper']\n")
+    features = load(home, config=path).feed.features
+    assert features == ("macd_signal_5_35_5", "spread_bp", "keltner_upper")
+
+
 # -- what is wrong ---------------------------------------------------------------------------
 
 
@@ -142,6 +149,10 @@ def test_limits_of_a_symbol_with_a_dot_can_be_set(home: Path) -> None:
         ("[demo]\nspeed = 0.5\n", (":2)", "at least 1")),
         ("[feed]\nsymbols = ['ibm']\n", (":2)", "capital letters")),
         ("[feed]\nsymbols = 'IBM'\n", (":2)", "a list is wanted")),
+        ("[feed]\nfeatures = ['smaa_50']\n", (":2)", 'did you mean "sma_50"?')),
+        ("[feed]\nfeatures = ['spread', 'macrosignal']\n", (":2)", "isn't known", "microprice")),
+        ("[feed]\nfeatures = ['rsi_0']\n", (":2)", "not within 2 to 100000")),
+        ("[feed]\nfeatures = ['obv', 'obv']\n", (":2)", "asked for twice")),
         ("[broker]\nfeed = 'otc'\n", (":2)", "'iex' or 'sip'")),
         ("[bus]\nbind = '0.0.0.0'\n", (":2)", "bus.security.enabled")),
         ("[risk.symbols]\nIBM = { max_order_qt = 1 }\n", (":2)", "did you mean max_order_qty")),

@@ -24,19 +24,53 @@ _SHORT = (
     "roc",
 )
 _MOVING = ("last_at", "quote_at", "last", "bid", "ask", "day_volume", "previous_close")
-_TITLES = {"realized_vol_20": "RVOLbp", "rsi_14": "RSI", "log_return": "RETbp"}
+_TITLES = {
+    "realized_vol": "RVOLbp",
+    "log_return": "RETbp",
+    "macd_signal": "MACDsig",
+    "macd_hist": "MACDhist",
+    "bb_upper": "BB UP",
+    "bb_middle": "BB MID",
+    "bb_lower": "BB LOW",
+    "plus_di": "+DI",
+    "minus_di": "-DI",
+    "stoch_k": "%K",
+    "stoch_d": "%D",
+    "willr": "%R",
+    "stddev": "SD",
+    "donchian_upper": "DON UP",
+    "donchian_middle": "DON MID",
+    "donchian_lower": "DON LOW",
+    "keltner_upper": "KEL UP",
+    "keltner_middle": "KEL MID",
+    "keltner_lower": "KEL LOW",
+    "spread": "SPR",
+    "spread_bp": "SPRbp",
+    "microprice": "MICRO",
+    "imbalance": "IMBAL",
+}
+_USUAL = ("rsi_14", "realized_vol_20")
+"""So common with these windows that the heading leaves them out."""
+_FEATURE = "feature "
+"""In front of a feature's name in its column's key: `spread` is one of our own columns too."""
 
 
 def feature_width(name: str) -> int:
     """Enough for its values: oscillators are short, prices are not."""
     if name.startswith(_SHORT):
         return max(5, len(feature_title(name)))
-    return 8
+    return max(8, len(feature_title(name)))
 
 
 def feature_title(name: str) -> str:
-    """A feature's heading, in at most eight characters."""
-    return _TITLES.get(name, name.upper().replace("_", " ")[:8])
+    """A feature's heading: `EMA 26`, `MACDsig 5/35/5`. No two features have the same."""
+    parts = name.split("_")
+    windows = []
+    while parts[-1].isdigit():
+        windows.insert(0, parts.pop())
+    stem = "_".join(parts)
+    title = _TITLES.get(stem, stem.upper().replace("_", " "))
+    return title if not windows or name in _USUAL else f"{title} {'/'.join(windows)}"
 
 
 class Feed(Grid):
@@ -68,7 +102,7 @@ class Feed(Grid):
             Column("ask", "ASK", 8, priority=3),
             Column("spread", "SPRbp", 5),
             *(
-                Column(name, feature_title(name), feature_width(name), priority=4 + i)
+                Column(_FEATURE + name, feature_title(name), feature_width(name), priority=4 + i)
                 for i, name in enumerate(self.features)
             ),
             Column("volume", "VOL", 6, priority=9),
@@ -119,7 +153,7 @@ class Feed(Grid):
             return self._age(row)
         if column == "volume":
             return self.store.column("day_volume")[row]
-        return self.store.column(column)[row]
+        return self.store.column(column.removeprefix(_FEATURE))[row]
 
     def _age(self, row: int) -> float:
         newest = max(
@@ -180,8 +214,9 @@ class Feed(Grid):
                 return text.spark(frame.sparks[row].tolist(), min(width, 32)), plain or "muted"
             case "age":
                 return self._age_cell(age, stale)
-        if column.key in frame.feature_names:
-            return text.feature(self.store.column(column.key)[row], column.key), plain
+        name = column.key.removeprefix(_FEATURE)
+        if name in frame.feature_names:
+            return text.feature(self.store.column(name)[row], name), plain
         return text.NOTHING, "muted"
 
     def _age_cell(self, age: float, stale: bool) -> Span:
