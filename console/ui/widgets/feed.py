@@ -65,7 +65,7 @@ def feature_width(name: str) -> int:
 def feature_title(name: str) -> str:
     """A feature's heading: `EMA 26`, `MACDsig 5/35/5`. No two features have the same."""
     parts = name.split("_")
-    windows = []
+    windows: list[str] = []
     while parts[-1].isdigit():
         windows.insert(0, parts.pop())
     stem = "_".join(parts)
