@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from console.apart import SERVICE_PORTS
 from console.cli.finding import is_alive
 from console.cli.output import Format, print_json
 from console.config import ConfigError, Mode, Overrides, Settings, load_settings
@@ -80,6 +81,8 @@ def examine(overrides: Overrides) -> Iterator[Diagnosis]:
     if running is not None and not is_alive(running.pid):
         running = None
     yield _state_dir(settings, running)
+    if settings.bus.security.enabled:
+        yield _bus_keys(settings)
     yield from _ports(settings, running)
     if settings.mode is not Mode.DEMO:
         yield _reachable(settings.endpoint())
@@ -177,14 +180,32 @@ def _state_dir(settings: Settings, running: RuntimeInfo | None) -> Diagnosis:
     return Diagnosis("state directory", "ok", f"{path}, {free_mb / 1000:.1f} GB free")
 
 
+def _bus_keys(settings: Settings) -> Diagnosis:
+    from console.bridge.security import KeyFileError, load
+
+    try:
+        keys = load(settings.keys_dir)
+    except KeyFileError as error:
+        return Diagnosis("bus", "fault", str(error), "trading-console keys new", CONFIG)
+    return Diagnosis(
+        "bus", "ok", f"secured by {settings.keys_dir}; {len(keys.allowed)} clients may connect"
+    )
+
+
 def _ports(settings: Settings, running: RuntimeInfo | None) -> Iterator[Diagnosis]:
     if running is not None:
         yield Diagnosis("ports", "ok", f"held by the running engine (pid {running.pid})")
         return
     taken = False
+    apart = {
+        port
+        for service, ports in SERVICE_PORTS.items()
+        if service not in settings.services.embed
+        for port in ports
+    }
     for name in type(settings.ports).model_fields:
         port: int = getattr(settings.ports, name)
-        if port == 0 or (name == "exchange" and settings.mode is not Mode.DEMO):
+        if port == 0 or name in apart or (name == "exchange" and settings.mode is not Mode.DEMO):
             continue
         if why := _why_not_bound(settings.bus.bind, port):
             taken = True

@@ -28,6 +28,7 @@ from console.engine.state import (
     TimeInForce,
     TradingState,
 )
+from tests.conftest import FREE_PORTS
 
 Run = Callable[..., tuple[int, str, str]]
 AT = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
@@ -137,7 +138,7 @@ def test_help_is_plain_and_names_every_command(run: Run) -> None:
     assert code == 0
     for name in (
         "headless", "attach", "status", "order", "cancel", "flatten", "halt", "resume", "doctor",
-        "exchange", "service", "config", "keys",
+        "exchange", "service", "up", "config", "keys",
     ):  # fmt: skip
         assert re.search(rf"^  {name} ", out, re.MULTILINE), name
 
@@ -210,6 +211,30 @@ def test_doctor_says_what_to_do_about_a_taken_port(
     assert "--set ports.health=0" in fault["remedy"]
 
 
+def test_doctor_leaves_the_ports_of_services_apart_and_looks_for_the_keys_of_the_bus(
+    run: Run, tmp_path: Path
+) -> None:
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        options = (
+            "--state-dir", str(tmp_path), *(f"--set={value}" for value in FREE_PORTS),
+            f"--set=ports.market={port}", "--set=services.embed=paper-exchange",
+        )  # fmt: skip
+        code, out, _ = run("doctor", *options, "--format", "json")
+        assert code == 0, out
+        secured = (*options, "--set=bus.security.enabled=true")
+        code, out, _ = run("doctor", *secured, "--format", "json")
+        assert code == 78
+        (fault,) = [c for c in json.loads(out)["checks"] if c["verdict"] == "fault"]
+        assert fault["remedy"] == "trading-console keys new"
+        assert run("keys", "new", "--state-dir", str(tmp_path))[0] == 0
+        assert run("doctor", *secured)[0] == 0
+
+
 def test_doctor_tells_wrong_settings_and_still_looks_at_the_rest(run: Run) -> None:
     code, out, _ = run("doctor", "--set", "ports.helth=1", "--format", "json")
     assert code == 78
@@ -223,11 +248,14 @@ def test_an_exchange_reset_keeps_what_was_there(run: Run, tmp_path: Path) -> Non
     accounts.mkdir()
     (accounts / "book").write_text("x")
     (tmp_path / "journal-demo.db").write_text("y")
+    (tmp_path / "risk-manager.json").write_text("z")
     code, out, err = run("exchange", "reset", "--state-dir", str(tmp_path), "--format", "json")
     assert code == 0, err
     aside = Path(json.loads(out)["kept_aside"])
     assert (aside / "exchange" / "book").read_text() == "x"
     assert (aside / "journal-demo.db").read_text() == "y"
+    # A peak of the old account would halt the new one.
+    assert (aside / "risk-manager.json").read_text() == "z"
     assert not accounts.exists()
 
 
