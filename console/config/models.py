@@ -154,7 +154,7 @@ class BusSecurity(Section):
 
 class Bus(Section):
     bind: str = "127.0.0.1"
-    high_water_mark: Annotated[int, Field(ge=1, le=1_048_576)] = 262_144
+    high_water_mark: Annotated[int, Field(ge=1, le=1_048_576)] = 32_768
     heartbeat_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
     stale_after_s: Seconds = 5.0
     security: BusSecurity = BusSecurity()

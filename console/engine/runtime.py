@@ -25,7 +25,7 @@ class RuntimeInfo(Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     history: int = 390
-    high_water_mark: int = 262_144
+    high_water_mark: int = 32_768
     stale_after_s: float = 5.0
     keys_dir: str = ""
     """Where the keys of its bus lie; empty: it isn't secured."""
