@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -16,7 +17,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
@@ -24,6 +25,7 @@ import msgspec
 from console.config import ConfigError
 from console.engine.clocks import ReplayStatus, parse_time
 from console.engine.state import ServiceView
+from console.exits import CONFIG, IN_USE, ExitError
 from console.services import (
     HEALTH_EVERY_S,
     HEALTH_TIMEOUT_S,
@@ -60,29 +62,62 @@ class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, state_dir: Path, name: str) -> ServiceInfo | None:
         """What a living service left there; None without one."""
+        path = cls.path(state_dir, name)
         try:
-            info = msgspec.json.decode(cls.path(state_dir, name).read_bytes(), type=cls)
-            os.kill(info.pid, 0)
-        except PermissionError:
+            info = msgspec.json.decode(path.read_bytes(), type=cls)
+            with path.with_suffix(".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return info
         except (OSError, msgspec.DecodeError):
             return None
-        return info
+        return None
 
-    @contextlib.contextmanager
-    def announced(self, state_dir: Path) -> Any:
-        """Left in the state directory inside the `with`."""
-        path = self.path(state_dir, self.name)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_suffix(f".{self.pid}.tmp")
-        draft.write_bytes(msgspec.json.encode(self) + b"\n")
-        draft.replace(path)
+
+class Place:
+    """A service's place in a state directory: held by one process at a time, until `leave`."""
+
+    def __init__(self, path: Path, name: str, lock: IO[str]) -> None:
+        self._path = path
+        self._name = name
+        self._lock = lock
+
+    @classmethod
+    def take(cls, state_dir: Path, name: str) -> Self:
+        """Raises `ExitError`: 73 where the service runs there already, 78 where it can't be."""
+        path = ServiceInfo.path(state_dir, name)
         try:
-            yield
-        finally:
-            found = ServiceInfo.read(state_dir, self.name)
-            if found is None or found.pid == self.pid:
-                path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = path.with_suffix(".lock").open("a")
+        except OSError as error:
+            raise ExitError(
+                f"state directory {state_dir}: {error.strerror}; "
+                "name a writable folder with --state-dir",
+                CONFIG,
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise ExitError(
+                f"{name} runs on state directory {state_dir} already; stop that one, or give "
+                "this one its own --state-dir",
+                IN_USE,
+            ) from None
+        return cls(path, name, lock)
+
+    def tell(self, ports: dict[str, int]) -> None:
+        """Leave word of the ports that the service took."""
+        info = ServiceInfo(name=self._name, pid=os.getpid(), ports=ports)
+        draft = self._path.with_suffix(".tmp")
+        draft.write_bytes(msgspec.json.encode(info) + b"\n")
+        draft.replace(self._path)
+
+    def leave(self) -> None:
+        """Take the word away and let another have the place. Idempotent."""
+        if not self._lock.closed:
+            self._path.unlink(missing_ok=True)
+            self._lock.close()
 
 
 def ports_of(settings: Settings, name: str) -> dict[str, int]:

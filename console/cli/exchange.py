@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from console.apart import ServiceInfo
+from console.apart import Place
 from console.cli.output import Format, print_json, say
 from console.cli.services import until_signalled
 from console.config import Overrides, Settings, default_state_dir, load_settings
@@ -59,6 +59,7 @@ def run_exchange(overrides: Overrides, options: ExchangeOptions, style: Format) 
     logs = start_logs(level=settings.log.level, style=settings.log.format)
     service_log = ServiceLog(settings.log.level)
     lock = StateDir.take(exchange_dir(state_dir))
+    place = Place.take(state_dir, "paper-exchange")
     progress: Progress | None = None
     try:
         service_log.start()
@@ -78,12 +79,12 @@ def run_exchange(overrides: Overrides, options: ExchangeOptions, style: Format) 
             print(_where_to_point(url, settings, state_dir), flush=True)
             if sys.stderr.isatty():
                 progress = Progress(service)
-        info = ServiceInfo(name="paper-exchange", pid=os.getpid(), ports=service.ports)
-        with info.announced(state_dir):
-            return until_signalled(service, progress)
+        place.tell(service.ports)
+        return until_signalled(service, progress)
     finally:
         if progress is not None:
             progress.end()
+        place.leave()
         lock.release()
         service_log.stop()
         logs.stop()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from console.apart import ServiceInfo, require_port
+from console.apart import Place, require_port
 from console.cli.finding import is_alive
 from console.config import ConfigError, Overrides, Settings, load_settings
 from console.engine.runtime import RuntimeInfo
@@ -42,14 +42,15 @@ def run_service_alone(overrides: Overrides, name: str) -> int:
         level=settings.log.level, style=settings.log.format, secrets=secrets_of(settings)
     )
     service_log = ServiceLog(settings.log.level)
+    place = Place.take(settings.state_dir, name)
     try:
         service_log.start()
         service = start_service(name, values)
+        place.tell(service.ports)
         log.info("%s runs", name, extra={"fields": {"ports": service.ports}})
-        info = ServiceInfo(name=name, pid=os.getpid(), ports=service.ports)
-        with info.announced(settings.state_dir):
-            return until_signalled(service)
+        return until_signalled(service)
     finally:
+        place.leave()
         service_log.stop()
         logs.stop()
 

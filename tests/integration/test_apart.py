@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from console import apart
-from console.apart import ReplayApart, ServiceApart, ServiceInfo, ports_of, require_port
+from console.apart import (
+    Place,
+    ReplayApart,
+    ServiceApart,
+    ServiceInfo,
+    ports_of,
+    require_port,
+)
 from console.config import ConfigError, Settings
 from console.engine.state import ServiceView
+from console.exits import ExitError
 from tests.conftest import RunningExchange
 
 Make = Callable[..., Settings]
 Until = Callable[..., Awaitable[Any]]
 
 
-def info(**ports: int) -> ServiceInfo:
-    return ServiceInfo(name="market-data", pid=os.getpid(), ports=ports)
+@pytest.fixture
+def place(make_settings: Make) -> Iterator[Place]:
+    """market-data's, taken by this process."""
+    taken = Place.take(make_settings().state_dir, "market-data")
+    yield taken
+    taken.leave()
 
 
-def test_a_service_is_found_by_its_word_and_else_by_its_setting(make_settings: Make) -> None:
+def test_a_service_is_found_by_its_word_and_else_by_its_setting(
+    make_settings: Make, place: Place
+) -> None:
     settings = make_settings("ports.market=7001")
     assert ports_of(settings, "market-data") == {"market": 7001}
-    with info(market=7002, market_data_health=7003).announced(settings.state_dir):
-        assert ports_of(settings, "market-data") == {"market": 7002, "market_data_health": 7003}
-        assert require_port(settings, "market", "the console") == 7002
+    place.tell({"market": 7002, "market_data_health": 7003})
+    assert ports_of(settings, "market-data") == {"market": 7002, "market_data_health": 7003}
+    assert require_port(settings, "market", "the console") == 7002
+    place.leave()
     assert ports_of(settings, "market-data") == {"market": 7001}
     assert not ServiceInfo.path(settings.state_dir, "market-data").exists()
 
@@ -41,29 +55,34 @@ def test_a_port_that_nobody_knows_is_said_with_the_way_out(make_settings: Make) 
         require_port(make_settings(), "market", "the console")
 
 
-def test_the_word_of_a_dead_process_or_a_torn_one_counts_for_nothing(make_settings: Make) -> None:
-    settings = make_settings()
-    path = ServiceInfo.path(settings.state_dir, "market-data")
-    dead = ServiceInfo(name="market-data", pid=2**22 + 1, ports={"market": 1})
-    path.parent.mkdir(parents=True)
-    path.write_bytes(apart.msgspec.json.encode(dead))
-    assert ServiceInfo.read(settings.state_dir, "market-data") is None
-    path.write_text('{"name":')
-    assert ServiceInfo.read(settings.state_dir, "market-data") is None
+def test_the_word_of_a_dead_process_or_a_torn_one_counts_for_nothing(
+    make_settings: Make, place: Place
+) -> None:
+    state_dir = make_settings().state_dir
+    path = ServiceInfo.path(state_dir, "market-data")
+    place.tell({"market": 1})
+    word = path.read_bytes()
+    assert ServiceInfo.read(state_dir, "market-data") is not None
+    path.write_bytes(word[:-5])
+    assert ServiceInfo.read(state_dir, "market-data") is None
+    # As a process leaves it that is killed: the word stays, the lock goes.
+    place.leave()
+    path.write_bytes(word)
+    assert ServiceInfo.read(state_dir, "market-data") is None
 
 
-def test_whoever_came_later_keeps_its_word(make_settings: Make) -> None:
-    settings = make_settings()
-    later = ServiceInfo(name="market-data", pid=os.getppid(), ports={"market": 2})
-    with info(market=1).announced(settings.state_dir):
-        ServiceInfo.path(settings.state_dir, "market-data").write_bytes(
-            apart.msgspec.json.encode(later)
-        )
-    assert ServiceInfo.read(settings.state_dir, "market-data") == later
+def test_one_service_has_one_place(make_settings: Make, place: Place) -> None:
+    state_dir = make_settings().state_dir
+    with pytest.raises(ExitError, match="market-data runs on state directory") as caught:
+        Place.take(state_dir, "market-data")
+    assert caught.value.exit_code == 73
+    Place.take(state_dir, "risk-manager").leave()
+    place.leave()
+    Place.take(state_dir, "market-data").leave()
 
 
 async def test_one_that_comes_later_and_dies_is_seen(
-    make_settings: Make, until_async: Until, monkeypatch: pytest.MonkeyPatch
+    make_settings: Make, place: Place, until_async: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apart, "HEALTH_EVERY_S", 0.02)
     monkeypatch.setattr(apart, "UNWELL_EVERY_S", 0.02)
@@ -87,10 +106,11 @@ async def test_one_that_comes_later_and_dies_is_seen(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        with info(market=7002, market_data_health=port).announced(settings.state_dir):
-            await until_async(lambda: service.view.status == "healthy")
-            assert service.view.metrics == {"a": "1"}
-            assert found == [{"market": 7002, "market_data_health": port}]
+        place.tell({"market": 7002, "market_data_health": port})
+        await until_async(lambda: service.view.status == "healthy")
+        assert service.view.metrics == {"a": "1"}
+        assert found == [{"market": 7002, "market_data_health": port}]
+        place.leave()
         await runner.cleanup()
         await until_async(lambda: service.view.status == "down")
         assert "health doesn't answer" in service.view.message
