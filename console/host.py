@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.apart import ReplayApart, ServiceApart, require_port
+from console.apart import Place, ReplayApart, ServiceApart, require_port
 from console.config import ConfigError, Mode
 from console.engine.runtime import RuntimeInfo
 from console.exits import CONFIG, FAILED, UNAVAILABLE, ExitError
@@ -74,6 +75,7 @@ class Host:
         )
         self._overrides = overrides
         self._logs = logs
+        self._places: list[Place] = []
         self._state_dir: StateDir | None = None
         self._accounts: StateDir | None = None
         self._health: HealthServer | None = None
@@ -193,6 +195,7 @@ class Host:
     ) -> SupervisedService | ServiceApart:
         service: SupervisedService | ServiceApart
         if name in self.settings.services.embed:
+            self._places.append(Place.take(self.settings.state_dir, name))
             service = SupervisedService(name, values(), self._service_changed)
         else:
             service = ServiceApart(name, self.settings, self._service_changed, self._service_found)
@@ -204,6 +207,17 @@ class Host:
 
     def _service_found(self, ports: dict[str, int]) -> None:
         """A service apart is at other ports than it was."""
+        moved = self.ports.get("market") not in (None, ports.get("market"))
+        if "market" in ports and moved and self._engine is not None:
+            from console.engine.events import Severity
+
+            self._engine.notice(
+                Severity.WARNING,
+                "market-data",
+                f"market-data came back on port {ports['market']}; the console listens on "
+                f"{self.ports['market']}: start it there again, or start the console again",
+            )
+            ports = {name: port for name, port in ports.items() if name != "market"}
         self.ports |= ports
         if self._engine is None or self._stopping:
             return
@@ -348,6 +362,8 @@ class Host:
         await ended("market-data")
         await ended("paper-exchange")
         await quietly(asyncio.to_thread(self._service_log.stop, 0.5), "the services' log")
+        for place in self._places:
+            place.leave()
         if self._accounts is not None:
             self._accounts.release()
         if self._health is not None:
@@ -444,6 +460,9 @@ class HostThread:
             await asyncio.gather(starting, return_exceptions=True)
             return
         await starting
+        # The broker's library and all else that is loaded now stays to the end. To look through it
+        # again and again takes a tenth of a second each, in which no order moves.
+        gc.freeze()
         self.link.set_result(host.link())
         await stopping
         await host.stop(self._reason)

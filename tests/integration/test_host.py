@@ -155,6 +155,17 @@ async def test_a_start_that_fails_leaves_nothing_behind(
     await again.stop("done")
 
 
+async def test_a_service_that_runs_inside_isnt_started_beside(
+    host: Host, command_line: Callable[..., Any]
+) -> None:
+    ran = await asyncio.to_thread(
+        command_line, "service", "execution-engine", "--state-dir", str(host.settings.state_dir),
+        *(f"--set={value}" for value in FREE_PORTS),
+    )  # fmt: skip
+    assert ran.code == 73
+    assert "execution-engine runs on state directory" in ran.err
+
+
 async def test_stop_is_quick_idempotent_and_recorded(make_settings: Make) -> None:
     host = Host(make_settings())
     await host.start()
