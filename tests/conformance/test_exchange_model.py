@@ -25,6 +25,15 @@ SYMBOLS = ("ONE", "TWO")
 KINDS = ["market", *["limit"] * 4, "stop", "stop_limit", "trailing_stop"]
 NEAR = st.one_of(st.integers(-4, 4), st.integers(-30, 30))
 """Cents from the last price."""
+ORDERS = st.fixed_dictionaries(
+    {
+        "symbol": st.sampled_from(SYMBOLS), "side": st.sampled_from(["buy", "sell"]),
+        "kind": st.sampled_from(KINDS),
+        "tif": st.sampled_from(["day", "day", "day", "gtc", "ioc", "fok"]),
+        "qty": st.one_of(st.integers(1, 50), st.integers(1, 400), st.integers(50, 4000)),
+        "offset": NEAR, "distance": st.integers(1, 30), "by_percent": st.booleans(),
+    }
+)  # fmt: skip
 DAYS = [date(2013, 10, day) for day in (7, 8, 9, 10)]
 COLUMNS = {
     "quotes": ("symbol", "timestamp", "bid_price", "bid_size", "ask_price", "ask_size"),
@@ -119,19 +128,19 @@ class Exchanges(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.model.advance(self.market_time({"step_s": seconds}))
 
-    @rule(seconds=st.integers(20, 150))
+    @rule(pauses=st.lists(st.integers(20, 150), min_size=1, max_size=6))
     @precondition(lambda self: self.model.now.astimezone(NEW_YORK).date() < DAYS[-1])
-    def go_on(self, seconds: int) -> None:
-        self.model.advance(self.market_time({"step_s": seconds}))
+    def go_on(self, pauses: list[int]) -> None:
+        for seconds in pauses:
+            self.wait(seconds)
+            self.they_agree()
 
-    @rule(
-        symbol=st.sampled_from(SYMBOLS), side=st.sampled_from(["buy", "sell"]),
-        kind=st.sampled_from(KINDS),
-        tif=st.sampled_from(["day", "day", "gtc", "ioc", "fok"]),
-        qty=st.one_of(st.integers(1, 50), st.integers(50, 4000)),
-        offset=NEAR, distance=st.integers(1, 30), by_percent=st.booleans(),
-    )  # fmt: skip
-    def order(
+    @rule(orders=st.lists(ORDERS, min_size=1, max_size=5))
+    def order(self, orders: list[dict[str, Any]]) -> None:
+        for wishes in orders:
+            self.place(**wishes)
+
+    def place(
         self, symbol: str, side: str, kind: str, tif: str, qty: int, offset: int, distance: int,
         by_percent: bool,
     ) -> None:  # fmt: skip
@@ -179,6 +188,7 @@ class Exchanges(RuleBasedStateMachine):
         self.both("PATCH", path, body, lambda: self.model.replace(old, wanted, price))
 
     @rule(symbol=st.sampled_from(SYMBOLS), percentage=st.integers(1, 100))
+    @precondition(lambda self: self.ids)
     def close(self, symbol: str, percentage: int) -> None:
         path = f"/v2/positions/{symbol}?percentage={percentage}"
         self.both("DELETE", path, None, lambda: self.model.close(symbol, percentage))
@@ -212,6 +222,6 @@ class Exchanges(RuleBasedStateMachine):
 
 TestExchanges = Exchanges.TestCase
 TestExchanges.settings = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "40")), stateful_step_count=40, deadline=None, phases=[Phase.generate], derandomize=True,
+    max_examples=int(os.environ.get("EXAMPLES", "30")), stateful_step_count=30, deadline=None, phases=[Phase.generate], derandomize=True,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
