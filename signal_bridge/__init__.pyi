@@ -386,7 +386,7 @@ class RiskGate:
         buying_power: Decimal,
         multiplier: Decimal,
     ) -> None:
-        """The broker's figures; its buying power is taken to include the orders and fills so far."""
+        """The broker's figures; its buying power is taken to count in all orders and fills."""
 
     def set_position(self, symbol: str, qty: Decimal, price: Decimal) -> None:
         """The holding, signed; 0 removes it."""
@@ -509,7 +509,7 @@ def run_service(name: str, settings: str) -> None:
     """Run a service in this thread until it ends; a signal handler that raises drains it first."""
 
 def start_log(level: str) -> None:
-    """Keep the services' log lines from now on: debug, info, warning or error. Again: another level."""
+    """Keep the services' log lines from now on: debug, info, warning or error; or change that."""
 
 def take_log(*, timeout_s: float) -> tuple[list[tuple[str, str, str, list[tuple[str, str]]]], int]:
     """The lines kept, as (level, source, message, [(name, value)]), and how many were dropped.
