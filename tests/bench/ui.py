@@ -22,6 +22,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -286,6 +287,12 @@ class Terminal:
         fields = Path(of).read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def rss_mb(self) -> float:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
     def close(self) -> None:
         os.write(self.fd, b"\x11")
         end = time.monotonic() + 5
@@ -375,6 +382,35 @@ def keys() -> None:
     print("target            " + json.dumps(TARGETS))
 
 
+def demo() -> None:
+    """The whole console on its own demo at 1000×: engine, exchange and services in one process."""
+    with tempfile.TemporaryDirectory() as state:
+        terminal = Terminal("demo", state)
+        if terminal.until(b"1000", 60) is None:
+            raise RuntimeError("the demo did not start")
+        terminal.until(None, 5.0)
+        mark = "▸".encode() + rb"(?:\x1b\[[0-9;]*m)*"
+        steps = [(b"\x1b[B", re.compile(mark + b"IBM")), (b"\x1b[A", re.compile(mark + b"SPY"))]
+        row = measure(terminal, [steps[i % 2] for i in range(PRESSES)])
+        row["RSS MB"] = terminal.rss_mb()
+        terminal.close()
+    print("\nkey → answer on the demo at 1000×, everything embedded; ms")
+    print(f"{'':18s}" + "".join(f"{name:>9s}" for name in row))
+    print(f"{'console':18s}" + "".join(f"{value:9.1f}" for value in row.values()))
+    print("target            p99 ≤ 50, RSS ≤ 150")
+
+
+def run_demo(state: str) -> int:
+    from console.cli import main as console
+
+    names = (
+        "health", "market_data_health", "execution_engine_health", "risk_manager_health", "market",
+        "signal", "commands", "events", "risk", "exchange",
+    )  # fmt: skip
+    free = [word for name in names for word in ("--set", f"ports.{name}=0")]
+    return console(["--demo", "--speed", "1000", "--state-dir", state, *free])
+
+
 def paint() -> None:
     # As an installed package is: compiled, whatever PYTHONDONTWRITEBYTECODE says here.
     compileall.compile_dir(str(ROOT / "console"), quiet=1)
@@ -407,11 +443,12 @@ def main(arguments: list[str]) -> int:
             run_peer(kind)
         case ["flood"]:
             run_flood()
+        case ["demo", state]:
+            return run_demo(state)
         case _:
-            if "paint" not in arguments:
-                keys()
-            if "keys" not in arguments:
-                paint()
+            for part in (keys, demo, paint):
+                if not arguments or part.__name__ in arguments:
+                    part()
     return 0
 
 
