@@ -195,16 +195,20 @@ class ConsoleApp(Deeds, inherit_bindings=False):
     async def _frames(self) -> None:
         """Show what changed, at once, but never more than thirty times a second.
 
-        Where frames cost more than a quarter of this thread's time they come less often, so that
-        a key never waits behind them.
+        Where frames cost more than a quarter of this thread's time they come less often, and so
+        they do where this thread wakes late, because others want the processor too: a key must
+        never wait behind them.
         """
-        spent = time.thread_time()
+        clock, spent, late = asyncio.get_running_loop().time, time.thread_time(), 0.0
         while True:
             await self._wake.wait()
             self._wake.clear()
             self.draw()
             before, spent = spent, time.thread_time()
-            await asyncio.sleep(min(MAX_FRAME_S, max(FRAME_S, (spent - before) / SHARE)))
+            pause = min(MAX_FRAME_S, max(FRAME_S, (spent - before) / SHARE, late / SHARE))
+            due = clock() + pause
+            await asyncio.sleep(pause)
+            late = clock() - due
 
     def draw(self) -> None:
         """One frame."""

@@ -167,6 +167,15 @@ def connection(name: str, **changes: Any) -> s.ConnectionView:
     return msgspec.structs.replace(base, **changes)
 
 
+def fill(symbol: str, side: s.Side, qty: int, price: str, minutes_ago: int) -> s.FillView:
+    at = Decimal(price)
+    return s.FillView(
+        client_order_id=f"tc-{minutes_ago}", execution_id=f"x-{minutes_ago}", symbol=symbol, side=side,
+        qty=Decimal(qty), price=at, at=START - timedelta(minutes=minutes_ago),
+        bid=at - Decimal("0.02"), ask=at,
+    )  # fmt: skip
+
+
 def view(**changes: Any) -> s.EngineView:
     """A busy morning: two positions, orders in several states, everything connected."""
     full = {
@@ -198,13 +207,19 @@ def view(**changes: Any) -> s.EngineView:
             s.ServiceView(name="risk-manager", status="degraded", message="no account seen for 8 s", port=8083),
             s.ServiceView(name="paper-exchange", status="healthy", message="playing 2013-10-08", port=8090),
         ),
+        "fills": (fill("IBM", s.Side.BUY, 100, "178.19", 29), fill("SPY", s.Side.BUY, 112, "165.50", 21)),
+        "risk": s.RiskView(
+            equity=Decimal("100412.18"), peak_equity=Decimal("100655.40"), drawdown_pct=Decimal("0.24"),
+            gross_exposure=Decimal("36764.76"), net_exposure=Decimal("36764.76"), var_95=Decimal("611.20"),
+        ),
     }  # fmt: skip
     return s.EngineView(**{**full, **changes})
 
 
 def empty_view(**changes: Any) -> s.EngineView:
     """A fresh account."""
-    return view(positions=(), orders=(), account=account("100000.00"), **changes)
+    empty = {"positions": (), "orders": (), "fills": (), "account": account("100000.00")}
+    return view(**{**empty, **changes})
 
 
 @dataclass

@@ -347,12 +347,13 @@ async def test_the_session_is_exported_by_a_key(make_app: MakeApp, tmp_path: Pat
     async with make_app(link, confirm="none", export_dir=tmp_path).run_test(size=SIZE) as pilot:
         await connected(pilot)
         await pilot.press("colon", *"buy 10 IBM", "enter")
-        await until(pilot, lambda: pilot.app.store.fills)
+        await until(pilot, lambda: len(pilot.app.store.fills) == 3)
         await pilot.press("4", "e")
         await until(pilot, lambda: (tmp_path / "session-2013-10-08.md").exists())
         rows = (tmp_path / "session-2013-10-08.csv").read_text().splitlines()
         assert rows[0].startswith("time,side,qty,symbol,price,bid,ask,slippage_bp")
-        assert ",buy,10,IBM,180.02," in rows[1]
+        assert len(rows) == 4, "the two fills of before it was connected too"
+        assert ",buy,10,IBM,180.02," in rows[3]
         assert "| buy | 10 | IBM |" in (tmp_path / "session-2013-10-08.md").read_text()
 
 
@@ -385,7 +386,7 @@ async def test_a_refused_order_can_be_tried_again(make_app: MakeApp) -> None:
         await until(pilot, lambda: "REFUSED" in screen_text(pilot.app))
         link.refuse = ()
         await pilot.press("enter")
-        await until(pilot, lambda: pilot.app.store.fills)
+        await until(pilot, lambda: len(pilot.app.store.fills) == 3)
 
 
 async def test_the_question_before_a_confirmation_is_no_answer_to_it(make_app: MakeApp) -> None:
@@ -396,6 +397,6 @@ async def test_the_question_before_a_confirmation_is_no_answer_to_it(make_app: M
         await pilot.press("colon", *"buy 10 IBM", "enter")
         await until(pilot, lambda: any(isinstance(x, c.SubmitOrder) for x in link.requests))
         await pilot.press("enter")
-        await until(pilot, lambda: pilot.app.store.fills)
+        await until(pilot, lambda: len(pilot.app.store.fills) == 3)
         ids = [x.id for x in link.requests]
         assert len(ids) == len(set(ids))
