@@ -154,6 +154,9 @@ async def test_a_dead_execution_engine_takes_no_signal_and_trades_again_when_it_
     await system.publish("long", "1")
     await system.publish("short", "3")
     await until_async(lambda: system.held() < 0, "the one after the repeated one was acted on")
+    # The engine would not act on it twice either: this one does not even ask.
+    execution = system.host.services["execution-engine"]
+    await until_async(lambda: execution.view.metrics.get("repeated") == "1", "it was known")
     sides = [order.side.value for order in system.host.engine.view().orders]
     assert sorted(sides) == ["buy", "sell", "sell"]
 
