@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -76,6 +77,8 @@ class _Run:
             log.info("stopped before it had started: %s", self._reason.result())
             return OK
         starting.result()
+        # As with a face: what is loaded now stays, and no order waits while it is looked through.
+        gc.freeze()
 
         reason = await self._reason
         log.info("stopping: %s", reason)

@@ -11,6 +11,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +44,9 @@ _T = TypeVar("_T")
 LOOK_UP_AFTER_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 RATE_LIMIT_PATIENCE_S = 60.0
 """An order that can't leave for so long is given up: nothing was sent, and prices have moved."""
+
+DISK_PATIENCE_S = 10.0
+"""An order whose row takes longer than this to reach the disk is not sent."""
 
 
 class Priority(IntEnum):
@@ -139,10 +143,25 @@ def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | N
         future.set_exception(failure)
 
 
+class _Withheld(Exception):
+    """The order is not sent after all; the text says why."""
+
+
+def _require_row(on_disk: Future[int]) -> None:
+    """Wait until the row is on disk. Raises `JournalError` where it isn't in time, or at all."""
+    try:
+        on_disk.result(DISK_PATIENCE_S)
+    except TimeoutError:
+        raise JournalError(
+            f"its row is not on disk after {DISK_PATIENCE_S:g} s; check the disk"
+        ) from None
+
+
 class Execution:
     """Sends what passed the risk gate, and finds out what became of it.
 
     Cancellations have a thread of their own: an order whose answer hangs doesn't hold them up.
+    `may_send` is asked on the thread that sends, right before the POST.
     """
 
     def __init__(
@@ -227,33 +246,29 @@ class Execution:
             command_id=command_id,
             urgent=True,
         )
-        try:
-            await asyncio.wrap_future(on_disk)
-        except JournalError as error:
-            unsent = moved(
-                self._books.orders[sending.client_order_id],
-                OrderState.REFUSED,
-                at=self._books.now(),
-                reason=f"not sent: {error}",
-            )
-            self._books.record(unsent, "not sent: the journal could not be written")
-            return unsent
-        crash_here("between-commit-and-post", self._armed)
-        return await self._post(sending.client_order_id, call)
+        return await self._post(sending.client_order_id, call, on_disk)
 
-    async def _post(self, client_order_id: str, call: Callable[[], dict[str, Any]]) -> OrderView:
+    async def _post(
+        self, client_order_id: str, call: Callable[[], dict[str, Any]], on_disk: Future[int]
+    ) -> OrderView:
         def guarded() -> dict[str, Any]:
+            # Waited for here, on the thread that sends: one wake-up less between disk and line.
+            _require_row(on_disk)
+            crash_here("between-commit-and-post", self._armed)
+            if (reason := self._may_send(self._books.orders[client_order_id])) is not None:
+                raise _Withheld(reason)
             answer = call()
             crash_here("between-post-and-ack", self._armed)
             return answer
 
         waited, sent_before = 0.0, False
         while True:
-            order = self._books.orders[client_order_id]
-            if (reason := self._may_send(order)) is not None:
-                return self._end(client_order_id, f"not sent: {reason}")
             try:
                 answer = await self._orders.run(guarded, Priority.ORDER)
+            except JournalError as error:
+                return self._unsent(client_order_id, error)
+            except _Withheld as error:
+                return self._end(client_order_id, f"not sent: {error}")
             except DuplicateOrderId as error:
                 return await self._compare(client_order_id, error)
             except BrokerRateLimited as error:
@@ -286,6 +301,16 @@ class Execution:
                 )
             else:
                 return await self._answered(client_order_id, answer)
+
+    def _unsent(self, client_order_id: str, error: JournalError) -> OrderView:
+        unsent = moved(
+            self._books.orders[client_order_id],
+            OrderState.REFUSED,
+            at=self._books.now(),
+            reason=f"not sent: {error}",
+        )
+        self._books.record(unsent, "not sent: the journal could not be written")
+        return unsent
 
     async def _answered(self, client_order_id: str, answer: dict[str, Any]) -> OrderView:
         order = self._books.orders[client_order_id]

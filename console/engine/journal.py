@@ -48,7 +48,7 @@ CAPACITY = 20_000
 """Rows that may wait for the disk; past it appending fails, so that memory stays bounded."""
 GROUP = 1_000
 """Rows that share a flush at most."""
-LINGER_S = 0.01
+LINGER_S = 0.05
 """How long rows for which nobody waits may lie in memory, to keep the disk free for others."""
 
 LOOK_BACK = 200_000

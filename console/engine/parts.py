@@ -224,7 +224,7 @@ class Parts:
             self.upkeep.refresh_soon()
 
     def _may_send(self, order: OrderView) -> str | None:
-        """Asked right before the POST: what may have happened while the order waited."""
+        """Asked right before the POST, on its thread: what happened while the order waited."""
         trading = self.trading
         if self.readiness.auth_failure is not None:
             return self.readiness.auth_failure
