@@ -297,3 +297,46 @@ def test_doubling_all_prices_scales_prices_and_leaves_ratios(
     for name, row in zip(computer.names, scaled, strict=True):
         expected = plain[name] * (factor if name.startswith(in_dollars) else 1.0)
         np.testing.assert_array_equal(row, expected, err_msg=name)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows, st.integers(-8, 8))
+def test_doubling_all_volumes_scales_what_counts_shares_alone(
+    rows: list[tuple[float, float, float, float]], power: int
+) -> None:
+    series, computer = columns(rows), FeatureComputer()
+    factor = 2.0**power
+    plain = computer.compute_batch(*series.columns)
+    scaled = computer.compute_batch(*series.scaled(volume=factor).columns)
+    for name, row, before in zip(computer.names, scaled, plain, strict=True):
+        expected = before * (factor if name == "obv" else 1.0)
+        np.testing.assert_array_equal(row, expected, err_msg=name)
+
+
+steps = st.integers(64 * 10, 64 * 1000)
+stepped = st.lists(st.tuples(steps, steps, steps, st.integers(0, 10_000)), max_size=120)
+
+
+@settings(max_examples=80, deadline=None)
+@given(stepped, st.integers(1, 4096))
+def test_raising_all_prices_raises_levels_and_leaves_distances(
+    rows: list[tuple[int, int, int, int]], dollars: int
+) -> None:
+    """In 64ths of a dollar, so that no price is rounded before it comes to us."""
+    table = [(a / 64, b / 64, c / 64, float(v)) for a, b, c, v in rows]
+    series, computer = columns(table), FeatureComputer()
+    raised = Series(*(x + dollars for x in series.columns[:4]), series.volume)
+    plain = dict(zip(computer.names, computer.compute_batch(*series.columns), strict=True))
+    found = dict(zip(computer.names, computer.compute_batch(*raised.columns), strict=True))
+    for name in (
+        "rsi_14", "atr_14", "adx_14", "plus_di_14", "minus_di_14", "stoch_k", "stoch_d", "willr_14",
+        "stddev_20", "obv",
+    ):  # fmt: skip
+        np.testing.assert_array_equal(found[name], plain[name], err_msg=name)
+    for name in ("donchian_upper", "donchian_middle", "donchian_lower"):
+        np.testing.assert_array_equal(found[name], plain[name] + dollars, err_msg=name)
+    for name in ("sma_20", "ema_12", "ema_26", "bb_upper", "bb_lower", "keltner_upper", "vwap_20"):
+        np.testing.assert_allclose(found[name], plain[name] + dollars, rtol=1e-12, err_msg=name)
+    digits = 1e-12 * (1000 + dollars)
+    for name in ("macd", "macd_signal", "macd_hist"):
+        np.testing.assert_allclose(found[name], plain[name], atol=digits, rtol=0, err_msg=name)
