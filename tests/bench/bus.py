@@ -280,7 +280,10 @@ def main() -> None:
     burst(plain, "pyzmq thread, json decode only", pyzmq_thread(json.loads), peer)
     burst(plain, "await recv() and json", await_recv, peer, SLOW_BURST)
     burst(plain, "ZMQSubscriber: checked, decoded, async", subscriber(), peer)
-    burst(plain, "FeedReceiver: all features, snapshots", rust_receiver(), peer)
+    rate = burst(plain, "FeedReceiver: all features, snapshots", rust_receiver(), peer)
+    for value, target, unit in ((rate / 1e3, 900.0, "k/s"), (rate / peer, 1.3, "× the first line")):
+        met = "met" if value >= target else "MISSED"
+        print(f"    FeedReceiver {value:,.2f} {unit}, wanted ≥ {target:g}: {met}")
     for per_s in (10_000, 100_000):
         print(f"one way at {per_s:,}/s")
         pace(plain, "pyzmq thread, msgspec", pyzmq_thread(decode), per_s)
