@@ -122,6 +122,8 @@ class Store:
         self.engine: ConnectionView | None = None
         """The link to a far engine while it is broken."""
         self.fills: deque[FillView] = deque(maxlen=MAX_FILLS)
+        self.before: tuple[FillView, ...] = ()
+        """What had been filled when this face was connected."""
         self.risk: RiskView | None = None
         """What the risk-manager reckons, None until it did."""
         self.equity: deque[tuple[datetime, float]] = deque(maxlen=MAX_EQUITY_POINTS)
@@ -176,6 +178,8 @@ class Store:
         self.orders = {o.client_order_id: o for o in view.orders}
         self.connections = {c.name: c for c in view.connections}
         self.services = {s.name: s for s in view.services}
+        if not self.before:
+            self.before = view.fills
         self.fills = deque(view.fills, maxlen=MAX_FILLS)
         self.risk = view.risk
         self.engine = None
@@ -243,13 +247,9 @@ class Store:
 
     def _order_filled(self, event: events.Event) -> Fact:
         assert isinstance(event, events.OrderFilled)
-        self.fills.append(_as_fill(event))
-        words = f"filled: {event.side.value} {text.quantity(event.qty)} {event.symbol}"
-        self.notice(
-            events.Severity.INFO,
-            f"order {event.client_order_id}",
-            f"{words} at {text.price(event.price)}",
-        )
+        fill = _as_fill(event)
+        self.fills.append(fill)
+        self.notice(events.Severity.INFO, f"order {event.client_order_id}", fill_words(fill))
         return Fact.FILLS | Fact.NOTICES
 
     def _positions_changed(self, event: events.Event) -> Fact:
@@ -405,6 +405,12 @@ class Store:
             if connection is not None and connection.state is not ConnectionState.CONNECTED:
                 return connection
         return None
+
+
+def fill_words(fill: FillView) -> str:
+    """`filled: buy 100 IBM at 182.50`."""
+    what = f"{fill.side.value} {text.quantity(fill.qty)} {fill.symbol}"
+    return f"filled: {what} at {text.price(fill.price)}"
 
 
 def _as_fill(event: events.OrderFilled) -> FillView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from console.ui import format as text
-from console.ui.store import Fact
+from console.ui.store import Fact, fill_words
 from console.ui.widgets.painted import TITLE, Lined, Span
 
 _INKS = {"error": "error", "warning": "warning"}
@@ -25,16 +25,22 @@ class Activity(Lined):
             severity = notice.severity.value
             count = f" ×{notice.count}" if notice.count > 1 else ""
             words = notice.text + count
-            room = width - 10
+            room = width - 11
             if len(words) > room:
                 words = words[: room - 1] + "…"
             lines.append(
                 [
-                    (f"{text.age(now - notice.at):>5} ", "muted"),
+                    (f"{text.age(now - notice.at):>6} ", "muted"),
                     (f"{_MARKS.get(severity, '·')} ", _INKS.get(severity, "muted")),
                     (words, _INKS.get(severity, "")),
                 ]
             )
-        if not store.notices:
+        earlier = reversed(store.before)
+        lines += [_line(text.minute(fill.at), fill_words(fill)) for fill in earlier]
+        if len(lines) == 1:
             lines.append([(" nothing yet", "muted")])
-        return lines
+        return lines[:height]
+
+
+def _line(at: str, words: str) -> list[Span]:
+    return [(f"{at:>6} ", "muted"), ("· ", "muted"), (words, "muted")]
