@@ -123,11 +123,7 @@ def _exchange_home(overrides: Overrides) -> Path:
 
 def _where_to_point(url: str, settings: Settings, state_dir: Path) -> str:
     stream = url.replace("http", "ws", 1)
-    control = (
-        f"\nThe clock and faults     {url}/_exchange/ (docs/exchange.md)"
-        if settings.demo.control
-        else ""
-    )
+    control = f"\nThe clock and faults are under {url}/_exchange/." if settings.demo.control else ""
     return f"""\
 The paper exchange is on {url}, {settings.demo.speed:g} market seconds a second. Point at it
   this console           ALPACA_BASE_URL={url} trading-console
@@ -160,10 +156,17 @@ class Progress:
 
     def __call__(self) -> None:
         """Write the line anew if a second has gone by."""
+        from signal_bridge import ServiceError
+
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 1.0
-        line = progress_line(json.loads(self._service.call('{"clock":true}', timeout_s=2.0)))
+        try:
+            clock = json.loads(self._service.call('{"clock":true}', timeout_s=2.0))
+        except ServiceError:
+            # It is ending, or too busy to say how far it is.
+            return
+        line = progress_line(clock)
         sys.stderr.write(f"\r\x1b[K{line}")
         sys.stderr.flush()
         self._shown = True
