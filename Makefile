@@ -125,6 +125,6 @@ $(VENV)/.conformance: requirements/conformance.txt | $(BIN)/python
 $(NATIVE): $(RUST_SOURCES) pyproject.toml | $(VENV)/.run toolchain
 	$(SAY) "The Rust half (a first build takes some minutes)"
 	@env -u CONDA_PREFIX PIP_QUIET=1 PIP_NO_DEPS=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(abspath $(VENV)) \
-		$(LOCKED) $(BIN)/maturin develop --release --locked --quiet
+		$(LOCKED) $(BIN)/maturin develop --release --locked --quiet >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
 	@$(BIN)/python -m compileall -q console signal_bridge   # or every start does it, where none may be kept
 	@touch $@
