@@ -71,17 +71,19 @@ class FeedLink:
             )
         )
 
-        async def frames() -> None:
+        loop, ended = asyncio.get_running_loop(), threading.Event()
+
+        def frames() -> None:
+            """On a thread of its own, as the engine's is."""
             number = -1
-            while True:
+            while not ended.wait(1 / 30):
                 frame = self.receiver.frame(time.monotonic())
                 if frame.number != number:
                     number = frame.number
-                    on_event(MarketFrame(frame))
-                await asyncio.sleep(1 / 30)
+                    loop.call_soon_threadsafe(on_event, MarketFrame(frame))
 
-        task = asyncio.get_running_loop().create_task(frames())
-        return task.cancel
+        threading.Thread(target=frames, daemon=True).start()
+        return ended.set
 
     async def request(self, command: Any, *, timeout_s: float | None = None) -> Any:
         from console.engine.commands import Ack, Outcome
