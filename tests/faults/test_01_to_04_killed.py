@@ -54,15 +54,16 @@ async def test_03_killed_after_the_post_it_is_found_before_anything_else_is_sent
 
 
 async def test_03_while_the_broker_cant_be_asked_nothing_is_sent(
-    make_child, make_bench, other, proxy
+    make_child, make_bench, other, proxy, market
 ):
     child = await make_child(crash_at="between-post-and-ack")
     assert await child.ask("buy 10 IBM") is None
     await child.died()
     proxy.open = False
-    bench = await make_bench(port=proxy.port)
+    bench = await make_bench(port=proxy.port, updates_port=market.port)
     refused = await bench.ask("buy 1 BAC")
     assert [refusal.check for refusal in refused.refusals] == ["ready"]
+    assert "not reconciled" in refused.message
     proxy.open = True
     await bench.ready()
     (order,) = bench.engine.view().orders
