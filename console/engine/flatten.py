@@ -166,7 +166,7 @@ class KillSwitch:
             text = f"{self._held()}: the closing orders wait at the broker for the open"
             await self._at(Step.VERIFY, reason, text)
             return text
-        flat = await self._books.until(self._is_flat, STEP_TIMEOUT_S)
+        await self._books.until(self._is_settled, STEP_TIMEOUT_S)
         try:
             await self._compare()
             flat = self._is_flat()
@@ -181,6 +181,10 @@ class KillSwitch:
 
     def _is_flat(self) -> bool:
         return not self._books.positions and not self._stragglers()
+
+    def _is_settled(self) -> bool:
+        """Flat, or not to become so by waiting: what has turned up can be canceled now."""
+        return self._is_flat() or any(order.id is not None for order in self._stragglers())
 
     def _stragglers(self) -> list[OrderView]:
         """Open orders that should be gone; those in doubt and those that close aren't meant."""

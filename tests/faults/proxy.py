@@ -21,6 +21,8 @@ class Treatment:
     """What becomes of a request and its answer."""
 
     request_arrives: bool = True
+    request_waits: bool = False
+    """The request arrives once `Proxy.release` is set."""
     answer_bytes: int | None = None
     """So many bytes of the answer pass; None: all."""
     then_reset: bool = False
@@ -31,6 +33,8 @@ class Treatment:
 
 HOLD = Treatment(answer_bytes=0)
 """The request arrives; its answer never comes."""
+LATE = Treatment(request_waits=True)
+"""The request is held up on its way until `Proxy.release` is set."""
 SWALLOW = Treatment(request_arrives=False)
 """The request never arrives, though the connection stands."""
 RESET = Treatment(answer_bytes=0, then_reset=True)
@@ -62,6 +66,7 @@ class Proxy:
         """While it is, connections stand and nothing at all comes back through them."""
         self.garble: tuple[bytes, bytes] | None = None
         """Bytes of the answers and what comes instead of them, of the same length."""
+        self.release = asyncio.Event()
         self.treated = 0
         """Requests that a rule of `on` met."""
         self.connections = 0
@@ -134,6 +139,8 @@ class Proxy:
                         self.treated += 1
                         treatments.append(rule[1])
                         break
+                if any(treatment.request_waits for treatment in treatments):
+                    await self.release.wait()
                 if all(treatment.request_arrives for treatment in treatments):
                     server.write(chunk)
                     await server.drain()

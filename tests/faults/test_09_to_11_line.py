@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from decimal import Decimal
 
 import pytest
 
 from console.engine.commands import GetState, Outcome
-from console.engine.state import OrderState
+from console.engine.flatten import Step
+from console.engine.state import OrderState, TradingState
 from tests.faults.harness import HandClocks, assert_books_agree
-from tests.faults.proxy import HOLD, RESET, SWALLOW, FullPort, drip, reset_after
+from tests.faults.proxy import HOLD, LATE, RESET, SWALLOW, FullPort, drip, reset_after
 
 POST = b"POST /v2/orders"
 
@@ -77,6 +79,29 @@ async def test_10_a_request_that_is_swallowed_stays_in_doubt(make_bench, proxy, 
     ack = await bench.ask("buy 10 IBM")
     assert (ack.outcome, ack.order.state) == (Outcome.UNKNOWN, OrderState.UNKNOWN)
     await assert_books_agree(bench, other, orders=0, in_doubt=1)
+
+
+async def test_10_an_order_held_up_on_its_way_does_not_survive_the_kill_switch(
+    make_bench, proxy, other, market, until_async
+):
+    """It arrives after everything has been canceled: the switch looks again."""
+    bench = await make_bench(port=proxy.port, updates_port=market.port)
+    below = (await bench.price("IBM") * 98 / 100).quantize(Decimal("0.01"))
+    proxy.on(POST, LATE)
+    asking = asyncio.create_task(bench.ask(f"buy 10 IBM @ {below}"))
+    await until_async(lambda: proxy.treated)
+    flattening = asyncio.create_task(bench.ask("flatten"))
+
+    def all_canceled() -> bool:
+        left = bench.engine._kill_switch.unfinished()
+        return left is not None and left.step in (Step.CLOSE, Step.VERIFY)
+
+    await until_async(all_canceled)
+    proxy.release.set()
+    assert (await asking).outcome is Outcome.ACCEPTED
+    assert "verified flat" in (await flattening).message
+    (theirs,) = await assert_books_agree(bench, other, orders=1, trading_state=TradingState.HALTED)
+    assert theirs["status"] == "canceled"
 
 
 @pytest.mark.parametrize(
