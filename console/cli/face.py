@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from console.ui.app import ConsoleApp
 
 START_TIMEOUT_S = 30.0
+LEAVE_TIMEOUT_S = 5.0
+"""After a signal to leave, until the face is left without its goodbye."""
 _CONFIRM = ("all", "dangerous", "none")
 
 
@@ -91,7 +94,7 @@ def run_face(overrides: Overrides, *, plain: bool = False) -> int:
         else:
             app = _make_app(layers, mode, embedded.connect)
             embedded.leave_by(lambda code: app.call_from_thread(app.exit, code))
-            code = _run(app)
+            code = _run(app, embedded.stop)
     finally:
         embedded.stop()
     if embedded.failure is not None:
@@ -174,17 +177,30 @@ def _make_app(layers: Layers, mode: str, connect: Callable[[], Link]) -> Console
         raise ExitError(str(error), CONFIG) from None
 
 
-def _run(app: ConsoleApp) -> int:
+def _run(app: ConsoleApp, stop: Callable[[], None] = lambda: None) -> int:
     """Run it until it is left. SIGTERM and SIGHUP leave it too; the host behind it drains."""
+
+    def force() -> None:
+        stop()
+        os._exit(OK)
+
+    # Where the terminal is gone the face may hang in what it still wants to write.
+    last_resort = threading.Timer(LEAVE_TIMEOUT_S, force)
+    last_resort.daemon = True
+    asked = threading.Event()
 
     def leave(_number: int, _frame: object) -> None:
         # Python runs this between two steps of the loop: it only puts a message into its queue.
         app.exit(OK)
+        if not asked.is_set():
+            asked.set()
+            last_resort.start()
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         code = app.run()
     finally:
+        last_resort.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if isinstance(code, int) else (app.return_code or OK)
