@@ -84,7 +84,10 @@ def refusal(
             code=code,
             body=kept,
         )
-    if not 400 <= status < 500 or status == 408:
+    # A 403 without a code is about the keys, one with a code about the order; of one whose body
+    # was cut, or is not the broker's, nobody can say which.
+    unclear = status == 403 and text.strip() != "" and not _is_whole(text)
+    if not 400 <= status < 500 or status == 408 or unclear:
         kind: type[BrokerError] = OutcomeUnknown if changes else BrokerUnavailable
     elif status == 401 or (status == 403 and code is None):
         kind = BrokerAuthError
@@ -137,6 +140,14 @@ def _code_and_message(text: str) -> tuple[int | None, str]:
         code if isinstance(code, int) and not isinstance(code, bool) else None,
         clean(message) if isinstance(message, str) else clean(text),
     )
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it is an answer of the broker's own, to its last brace."""
+    try:
+        return isinstance(_decoder.decode(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_duplicate(message: str) -> bool:

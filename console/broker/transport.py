@@ -51,6 +51,9 @@ class _NotSent(Exception):
     """The connection was never made."""
 
 
+FORBIDDEN = 403
+
+
 class _BoundedAdapter(HTTPAdapter):
     """Every request checked against the allowed hosts, every wait limited, the body's length too.
 
@@ -119,8 +122,9 @@ class _BoundedAdapter(HTTPAdapter):
             response.raw.release_conn()
             return b"".join(parts)
         response.raw.close()
-        # The status of a refusal says enough, whatever became of its body.
-        if 400 <= response.status_code < 500:
+        # The status of a refusal says enough, whatever became of its body; but of a 403 only the
+        # body says whether it is about the keys.
+        if 400 <= response.status_code < 500 and response.status_code != FORBIDDEN:
             return b"".join(parts)
         raise _NoAnswer(problem, response.status_code)
 

@@ -17,10 +17,12 @@ from console.cli.options import (
     Output,
     Plain,
     Profile,
+    Reason,
     Speed,
     StateDir,
     Timeout,
     Values,
+    Yes,
     overrides_of,
 )
 from console.cli.output import Format, say, speaking, told
@@ -216,8 +218,8 @@ def cancel(
 @app.command()
 def flatten(
     context: typer.Context,
-    reason: Annotated[str, typer.Argument(metavar="[REASON]")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    reason: Reason = "",
+    yes: Yes = False,
     state_dir: StateDir = None,
     style: Output = Format.TEXT,
     timeout: Timeout = 60.0,
@@ -225,7 +227,7 @@ def flatten(
     """The kill switch.
 
     Halt, cancel all, close all, verify flat. HALTED stays until `resume`."""
-    from console.cli.client import run_flatten
+    from console.cli.switches import run_flatten
 
     return run_flatten(overrides_of(context, state_dir=state_dir), reason, style, timeout, sure=yes)
 
@@ -233,29 +235,49 @@ def flatten(
 @app.command()
 def halt(
     context: typer.Context,
-    reason: Annotated[str, typer.Argument(metavar="[REASON]")] = "",
+    reason: Reason = "",
+    yes: Yes = False,
     state_dir: StateDir = None,
     style: Output = Format.TEXT,
     timeout: Timeout = 20.0,
 ) -> int:
     """Take no more orders; cancels still pass."""
-    from console.cli.client import run_line
+    from console.cli.switches import run_state
 
-    return run_line(overrides_of(context, state_dir=state_dir), f"halt {reason}", style, timeout)
+    overrides = overrides_of(context, state_dir=state_dir)
+    return run_state(overrides, "halt", reason, style, timeout, sure=yes)
+
+
+@app.command()
+def reduce(
+    context: typer.Context,
+    reason: Reason = "",
+    yes: Yes = False,
+    state_dir: StateDir = None,
+    style: Output = Format.TEXT,
+    timeout: Timeout = 20.0,
+) -> int:
+    """Take only orders that reduce a position."""
+    from console.cli.switches import run_state
+
+    overrides = overrides_of(context, state_dir=state_dir)
+    return run_state(overrides, "reduce", reason, style, timeout, sure=yes)
 
 
 @app.command()
 def resume(
     context: typer.Context,
-    reason: Annotated[str, typer.Argument(metavar="[REASON]")] = "",
+    reason: Reason = "",
+    yes: Yes = False,
     state_dir: StateDir = None,
     style: Output = Format.TEXT,
     timeout: Timeout = 20.0,
 ) -> int:
     """Take orders again after a halt."""
-    from console.cli.client import run_line
+    from console.cli.switches import run_state
 
-    return run_line(overrides_of(context, state_dir=state_dir), f"resume {reason}", style, timeout)
+    overrides = overrides_of(context, state_dir=state_dir)
+    return run_state(overrides, "resume", reason, style, timeout, sure=yes)
 
 
 @app.command()

@@ -1,11 +1,10 @@
-"""Commands to a running engine: status, order, cancel, flatten, halt, resume."""
+"""Commands to a running engine: status, and lines of the grammar such as order and cancel."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -16,7 +15,6 @@ from console.config.layers import Overrides
 from console.engine.commands import (
     Ack,
     AnyCommand,
-    Flatten,
     GetOrder,
     GetState,
     Outcome,
@@ -35,9 +33,10 @@ QUOTES_S = 3.0
 _PEG = re.compile(r"\b(bid|mid|ask)\b")
 
 
-def _with_engine(
+def with_engine(
     overrides: Overrides, work: Callable[[RemoteLink, RuntimeInfo], Awaitable[int]]
 ) -> int:
+    """Do `work` on a link to the running engine. Raises `ExitError` where none runs."""
     runtime = find_engine(overrides)
 
     async def run() -> int:
@@ -66,7 +65,7 @@ def run_status(overrides: Overrides, style: Format, timeout_s: float) -> int:
             print(status_text(ack.state, runtime))
         return OK
 
-    return _with_engine(overrides, work)
+    return with_engine(overrides, work)
 
 
 def status_document(view: EngineView, runtime: RuntimeInfo) -> dict[str, Any]:
@@ -195,9 +194,9 @@ def run_line(
         told = parse(await Quotes.now(runtime)) if isinstance(command, str) else command
         if isinstance(told, str):
             return fail(told, USAGE)
-        return await _carry_out(link, told, style, timeout_s, wait)
+        return await carry_out(link, told, style, timeout_s, wait)
 
-    return _with_engine(overrides, work)
+    return with_engine(overrides, work)
 
 
 class Quotes:
@@ -237,9 +236,10 @@ class Quotes:
         return self._quotes.get(symbol)
 
 
-async def _carry_out(
+async def carry_out(
     link: RemoteLink, command: AnyCommand, style: Format, timeout_s: float, wait_s: float
 ) -> int:
+    """Send one command, print what was answered, and answer the exit code."""
     try:
         ack = await link.request(command, timeout_s=timeout_s)
     except LinkError as error:
@@ -346,23 +346,3 @@ def risk_text(report: RiskReport) -> str:
     said = [f"{name} {number(value)}" for name, value in fields.items() if value is not None]
     notes = [f"warning: {warning.message}" for warning in report.warnings]
     return ", ".join([f"passes {report.checks_run} checks", *said, *notes])
-
-
-def run_flatten(
-    overrides: Overrides, reason: str, style: Format, timeout_s: float, *, sure: bool
-) -> int:
-    """The kill switch, once a person has typed that they mean it or said `--yes`."""
-    if not sure:
-        if not sys.stdin.isatty():
-            return fail(
-                "flatten closes every position at the market; say so with --yes "
-                "where nobody can be asked",
-                USAGE,
-            )
-        print("This halts trading, cancels every order and closes every position at the market.")
-        if input("Type flatten to do it: ").strip().lower() != "flatten":
-            return fail("not confirmed; nothing was done", REFUSED)
-    command = Flatten(reason=reason, source="cli")
-    return _with_engine(
-        overrides, lambda link, _runtime: _carry_out(link, command, style, timeout_s, 0.0)
-    )

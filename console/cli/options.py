@@ -34,6 +34,8 @@ Speed = Annotated[
     float | None,
     typer.Option("--speed", metavar="N", help="The demo's market seconds a second, 1 to 1000."),
 ]
+Reason = Annotated[str, typer.Argument(metavar="[REASON]")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask for the typed word.")]
 Output = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
 Timeout = Annotated[
     float,

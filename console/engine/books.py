@@ -34,6 +34,7 @@ from console.engine.orders import (
 )
 from console.engine.positions import after_fill, bare_position, price_of_gain
 from console.engine.state import AccountView, OrderState, OrderView, PositionView
+from console.engine.unwritten import Rows
 
 FINAL_KEPT = 500
 """Ended orders held in memory; older ones are read back from the journal when something asks."""
@@ -103,7 +104,7 @@ class Books:
         self._reservations = reservations
         self._clocks = clocks
         self._market = market
-        self._on_journal_failure = on_journal_failure
+        self._rows = Rows(journal, on_journal_failure)
         self._ids: dict[str, str] = {}
         self._sent: dict[str, SentAt] = {}
         self._executions: OrderedDict[str, None] = OrderedDict()
@@ -274,21 +275,11 @@ class Books:
         urgent: bool = False,
     ) -> Future[int]:
         market_ns = int(self.now().timestamp() * 1e9) if self._market.known else None
-        future = self.journal.append(
-            kind,
-            subject,
-            body,
-            is_open=is_open,
-            keys=keys,
-            market_ns=market_ns,
-            urgent=urgent,
-        )
-        future.add_done_callback(self._look_for_failure)
-        return future
+        return self._rows.append(kind, subject, body, is_open, keys, market_ns, urgent=urgent)
 
-    def _look_for_failure(self, future: Future[int]) -> None:
-        if (error := future.exception()) is not None:
-            self._on_journal_failure(str(error))
+    def write_again(self) -> list[Future[int]]:
+        """What the journal could not take."""
+        return self._rows.again()
 
     def wake(self) -> None:
         """Something else that `until` may wait for has changed."""
@@ -312,8 +303,13 @@ class Books:
         legs = []
         for leg in payload.get("legs") or ():
             child = self._order_for(leg, order.source, parent=order.client_order_id)
-            if child is not None:
-                legs.append(self._apply(child, leg, "leg of a bracket").client_order_id)
+            if child is None:
+                continue
+            if child.parent is None:
+                # It was heard of before the order that it belongs to.
+                child = replace(child, parent=order.client_order_id, source=order.source)
+                self.record(child, f"is a leg of {order.client_order_id}")
+            legs.append(self._apply(child, leg, "leg of a bracket").client_order_id)
         if legs and tuple(legs) != order.legs:
             order = replace(order, legs=tuple(legs))
             self.record(order, f"has {len(legs)} legs")

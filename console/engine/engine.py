@@ -236,6 +236,7 @@ class Engine:
             await asyncio.to_thread(thread.join, max(0.1, deadline - self._loop.time()))
         held = {p.symbol: f"{p.qty.normalize():f}" for p in self._books.positions.values()}
         left = [o.client_order_id for o in self._books.held_open()]
+        self._books.write_again()
         self._books.note(
             "stopped", "engine", {"text": f"stopped: {reason}", "held": held, "open": left}
         )

@@ -31,7 +31,7 @@ from console.broker.errors import (
 from console.engine.books import Books, SentAt
 from console.engine.crash import crash_here
 from console.engine.journal_files import JournalError
-from console.engine.orders import in_words, moved, order_request, same_order
+from console.engine.orders import in_words, lacks_legs, moved, order_request, same_order
 from console.engine.state import OrderState, OrderView
 
 if TYPE_CHECKING:
@@ -141,6 +141,14 @@ def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | N
         future.set_result(result)
     else:
         future.set_exception(failure)
+
+
+def found_whole(session: BrokerSession, client_order_id: str) -> dict[str, Any]:
+    """An order with its legs, which the look-up by our id alone doesn't give. Blocks."""
+    found = session.order_by_client_id(client_order_id)
+    if found.get("order_class") in (None, "", "simple") or found.get("legs"):
+        return found
+    return session.order(str(found["id"]), nested=True)
 
 
 class _Withheld(Exception):
@@ -367,7 +375,7 @@ class Execution:
 
     async def _fetch(self, client_order_id: str) -> dict[str, Any]:
         return await self._reads.run(
-            lambda: self._session.order_by_client_id(client_order_id), Priority.LOOK_UP
+            lambda: found_whole(self._session, client_order_id), Priority.LOOK_UP
         )
 
     async def _doubt(self, client_order_id: str, error: BrokerError) -> OrderView:
@@ -391,7 +399,7 @@ class Execution:
                 await self._sleep(pause)
             order = self._books.orders[client_order_id]
             if order.state is not OrderState.UNKNOWN:
-                return order
+                return await self._with_legs(order)
             try:
                 found = await self._fetch(client_order_id)
             except BrokerNotFound:
@@ -413,6 +421,17 @@ class Execution:
                     {"text": "the broker answered with another order", "raw": found},
                 )
         return self._books.orders[client_order_id]
+
+    async def _with_legs(self, order: OrderView) -> OrderView:
+        """An update that settled the doubt doesn't tell of a bracket's legs."""
+        if not lacks_legs(order):
+            return order
+        try:
+            found = await self._fetch(order.client_order_id)
+        except BrokerError as error:
+            self._books.note("look-up", order.client_order_id, {"text": f"legs: {error.message}"})
+            return order
+        return self._books.told(found, "found at the broker") or order
 
     async def cancel(self, order: OrderView) -> None:
         """Ask for a cancellation. Raises `BrokerError`; the trade updates say the rest."""

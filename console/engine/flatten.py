@@ -121,7 +121,7 @@ class KillSwitch:
             urgent=True,
         )
         # A journal that can't be written must not keep the switch from working.
-        await asyncio.wait([asyncio.wrap_future(future)])
+        await asyncio.gather(asyncio.wrap_future(future), return_exceptions=True)
 
     async def _insist(self, step: Callable[[], Awaitable[bool]]) -> None:
         """Repeat a step until it is done: a broker that doesn't answer is asked again.

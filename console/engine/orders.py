@@ -117,6 +117,17 @@ def moved(order: OrderView, to: OrderState, *, at: datetime, reason: str = "") -
     return replace(order, state=to, updated_at=at, reason=reason)
 
 
+def lacks_legs(order: OrderView) -> bool:
+    """Whether the broker has legs of it that nobody here has been told of."""
+    return (
+        order.order_class is not OrderClass.SIMPLE
+        and order.parent is None
+        and not order.legs
+        and order.id is not None
+        and order.state not in (OrderState.REJECTED, OrderState.REFUSED)
+    )
+
+
 def open_qty(order: OrderView) -> Decimal:
     """What may still be filled; of an order by notional, nothing is known before it is filled."""
     if order.state.is_final or order.qty is None:

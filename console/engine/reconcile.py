@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from console.broker.errors import BrokerNotFound, BrokerUnavailable
 from console.engine.books import Books
 from console.engine.clocks import parse_time
-from console.engine.execution import BrokerThread, Priority
-from console.engine.orders import decimal_of, in_words
+from console.engine.execution import BrokerThread, Priority, found_whole
+from console.engine.orders import decimal_of, in_words, lacks_legs
 from console.engine.positions import priced
 from console.engine.state import OrderState, OrderView, PositionView
 
@@ -32,6 +32,7 @@ PROVEN_AFTER = 3
 """A difference that so many comparisons in a row find, with no fill between, is one."""
 PAUSE_S = 0.1
 ACTIVITIES = "activities"
+ASKED_KEPT = 10_000
 
 
 class Reconciled(Struct, frozen=True, kw_only=True):
@@ -82,6 +83,7 @@ class Reconciler:
         self._next: asyncio.Task[Reconciled] | None = None
         self._last_activity: str | None = None
         self._based = False
+        self._asked_for_legs: set[str | None] = set()
 
     def load(self) -> None:
         """Take the last known activity from the journal."""
@@ -193,6 +195,17 @@ class Reconciler:
             for one in (payload, *(payload.get("legs") or ())):
                 told.add(str(one.get("id")))
             self._tell(payload, changed, external)
+        for order in list(self._books.orders.values()):
+            if lacks_legs(order) and order.id not in self._asked_for_legs:
+                await self._ask_about(order, changed, external)
+                if len(self._asked_for_legs) >= ASKED_KEPT:
+                    self._asked_for_legs.clear()
+                self._asked_for_legs.add(order.id)
+        # A list by parents has no leg of one that is filled: these are found in the plain one.
+        for payload in await self._read(lambda: self._session.orders(status="open")):
+            if str(payload.get("id")) not in told:
+                told.add(str(payload.get("id")))
+                self._tell(payload, changed, external)
         for order in list(self._books.open_orders()):
             if order.id not in told:
                 await self._ask_about(order, changed, external)
@@ -221,7 +234,7 @@ class Reconciler:
             if identity is not None:
                 payload = await self._read(lambda: self._session.order(identity, nested=True))
             elif order.state is OrderState.UNKNOWN:
-                payload = await self._read(lambda: self._session.order_by_client_id(client_id))
+                payload = await self._read(lambda: found_whole(self._session, client_id))
             else:
                 return
         except BrokerNotFound:

@@ -56,7 +56,7 @@ class TradingStateLatch:
         if self.tightens(state):
             on_disk = self._write(state, reason, source)
             self._hold(state, reason, source)
-            await asyncio.wait([asyncio.wrap_future(on_disk)])
+            await asyncio.gather(asyncio.wrap_future(on_disk), return_exceptions=True)
             return None
         if not is_person(source):
             return Refusal(

@@ -133,7 +133,7 @@ class Upkeep:
             await asyncio.sleep(MEND_S)
             if self._readiness.journal_failure is None:
                 continue
-            rows = [self._books.record(o, "recorded again") for o in self._books.held_open()]
+            rows = self._books.write_again()
             rows.append(self._books.note("journal", "engine", {"text": "it can be written again"}))
             results = await asyncio.gather(
                 *(asyncio.wrap_future(row) for row in rows), return_exceptions=True
@@ -142,6 +142,8 @@ class Upkeep:
                 self._readiness.journal_failure = None
                 self._facts.notice(Severity.WARNING, "journal", "the journal can be written again")
                 self._readiness.update()
+                # What could not be done without it, such as closing for the kill switch.
+                self.compare_soon()
 
 
 async def _woken(event: asyncio.Event, pause_s: float, settle_s: float = 0.0) -> None:

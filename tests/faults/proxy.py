@@ -81,6 +81,11 @@ class Proxy:
         """The next `count` requests that begin with `prefix` (method and path) are treated so."""
         self._rules += [(prefix, treatment)] * count
 
+    def forget(self) -> None:
+        """Treat nothing any more; what is being held is reset."""
+        self._rules.clear()
+        self.reset_all()
+
     def cut(self) -> None:
         """Reset every connection and let no new one in until `open` is set again."""
         self.open = False

@@ -33,6 +33,8 @@ TABLE: list[tuple[int, bytes, type[BrokerError], type[BrokerError]]] = [
     (401, body(40110000, "request is not authorized"), BrokerAuthError, BrokerAuthError),
     (403, body(None, "forbidden."), BrokerAuthError, BrokerAuthError),
     (403, b"", BrokerAuthError, BrokerAuthError),
+    (403, body(40310000, "insufficient")[:20], OutcomeUnknown, BrokerUnavailable),
+    (403, b"<html>denied by the firewall</html>", OutcomeUnknown, BrokerUnavailable),
     (403, body(40310000, "insufficient buying power"), BrokerRefused, BrokerRefused),
     (404, body(40410000, "order not found"), BrokerNotFound, BrokerNotFound),
     (404, b"404 page not found", BrokerNotFound, BrokerNotFound),

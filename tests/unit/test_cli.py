@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -137,8 +138,8 @@ def test_help_is_plain_and_names_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     for name in (
-        "headless", "attach", "status", "order", "cancel", "flatten", "halt", "resume", "doctor",
-        "exchange", "service", "up", "config", "keys",
+        "headless", "attach", "status", "order", "cancel", "flatten", "halt", "reduce", "resume",
+        "doctor", "exchange", "service", "up", "config", "keys", "journal",
     ):  # fmt: skip
         assert re.search(rf"^  {name} ", out, re.MULTILINE), name
 
@@ -363,3 +364,26 @@ def test_numbers_are_written_as_people_do() -> None:
     assert plain(float("nan")) is None
     assert plain(Decimal("1E+2")) == "100"
     assert table([("a", "1.5"), ("bbb", "20")]) == "  a    1.5\n  bbb   20"
+
+
+class Typist(io.StringIO):
+    """A person at the terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("word", ["flatten", "halt", "reduce", "resume"])
+def test_a_switch_is_confirmed_by_its_word_at_a_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    for typed in ("\n", "yes\n", "", f"{word}{word}\n"):
+        monkeypatch.setattr("sys.stdin", Typist(typed))
+        code, out, err = run(word, "--state-dir", "/nowhere")
+        assert (code, out) == (1, "")
+        assert "nothing was done" in err
+    # Confirmed, it goes on to look for the engine.
+    monkeypatch.setattr("sys.stdin", Typist(f"{word}\n"))
+    assert run(word, "--state-dir", "/nowhere")[0] == 69
+    monkeypatch.setattr("sys.stdin", Typist(""))
+    assert run(word, "--yes", "--state-dir", "/nowhere")[0] == 69
