@@ -224,6 +224,7 @@ fn prepare(settings: &Settings) -> Result<Prepared, Error> {
     let clock = Clock::new(Arc::clone(&schedule), clock_settings, begin, 0)?;
 
     let mut exchange = Exchange::new(exchange_settings, recording.symbols(), start);
+    exchange.trade_on(schedule.dates());
     for id in recording.ids().filter(|id| !recording.is_live(*id)) {
         exchange.suspend_trading(id.index());
     }

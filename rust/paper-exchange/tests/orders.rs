@@ -823,3 +823,20 @@ fn latency_and_slippage_are_settings() {
     pit.until_nanos(clock(10, 0, 2));
     assert_eq!(pit.order(id).filled_avg_price(), Some(dec("100.10")));
 }
+
+#[test]
+fn days_that_are_not_played_are_passed_over_by_orders_too() {
+    let date = |day| chrono::NaiveDate::from_ymd_opt(2013, 10, day).expect("a date");
+    let mut pit = Pit::open();
+    // Monday and Thursday.
+    pit.exchange.trade_on(vec![date(7), date(10)]);
+    pit.until(16, 30);
+    let id = pit.buy("IBM", "10");
+    let thursday = common::calendar::session(date(10)).expect("a session");
+    assert_eq!(pit.order(id).expires_at, thursday.close);
+    pit.until_nanos(thursday.open - 30_000_000_000);
+    assert_eq!(pit.status(id), Status::Accepted);
+    pit.until_nanos(thursday.open + 1_000_000_000);
+    pit.quote("IBM", "101.00", "101.02");
+    assert_eq!(pit.status(id), Status::Filled);
+}

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use common::calendar::Session;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::book::{Book, Watch};
 use super::commitments::Claim;
-use super::session::{boundary_after, current};
+use super::session::{Days, boundary_after};
 use super::{
     Account, Batch, Configuration, Fact, Fill, Ids, MINUTE, Market, Nanos, Order, Phase, Sample,
     Status, SymbolId,
@@ -87,6 +88,7 @@ pub(super) type Place = (usize, usize);
 pub struct Exchange {
     pub(super) settings: ExchangeSettings,
     pub(super) now: Nanos,
+    pub(super) days: Days,
     pub(super) session: Session,
     pub(super) phase: Phase,
     pub(super) market: Market,
@@ -112,12 +114,14 @@ impl Exchange {
     /// An exchange without accounts, for the symbols that have prices, at market time `now`.
     #[must_use]
     pub fn new<S: AsRef<str>>(settings: ExchangeSettings, symbols: &[S], now: Nanos) -> Self {
-        let session = current(now);
+        let days = Days::default();
+        let session = days.current(now);
         Self {
             ids: Ids::new(settings.seed),
             settings,
             now,
             phase: Phase::of(&session, now),
+            days,
             session,
             market: Market::new(symbols),
             accounts: Vec::new(),
@@ -132,6 +136,13 @@ impl Exchange {
             remembered_at: now,
             marked: false,
         }
+    }
+
+    /// Trades on these days alone, in their order. The others are passed over: no order ends or begins on
+    /// them.
+    pub fn trade_on(&mut self, days: Vec<NaiveDate>) {
+        self.days = Days::of(days);
+        self.set_time(self.now);
     }
 
     /// Refuses orders for a symbol of which nothing is recorded but daily prices.
@@ -238,7 +249,7 @@ impl Exchange {
             Phase::Post => self.close_session(),
             Phase::Closed => {
                 self.expire();
-                self.session = current(boundary);
+                self.session = self.days.current(boundary);
             }
         }
     }
@@ -307,7 +318,7 @@ impl Exchange {
     /// Sets the clock without letting anything happen on the way.
     pub(super) fn set_time(&mut self, now: Nanos) {
         self.now = now;
-        self.session = current(now);
+        self.session = self.days.current(now);
         self.phase = Phase::of(&self.session, now);
         self.sampled_at = now;
     }

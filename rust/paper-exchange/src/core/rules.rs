@@ -377,7 +377,7 @@ fn check_legs(
 pub(super) fn expiry(exchange: &Exchange, tif: TimeInForce, extended_hours: bool) -> Nanos {
     let session = &exchange.session;
     let session = if exchange.now >= session.close && !extended_hours {
-        calendar::session_after(session.date).unwrap_or(*session)
+        exchange.days.after(session.date).unwrap_or(*session)
     } else {
         *session
     };

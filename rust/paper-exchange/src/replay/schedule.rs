@@ -128,6 +128,11 @@ impl Schedule {
         self.played.binary_search(&date).is_ok() || self.later.binary_search(&date).is_ok()
     }
 
+    /// The days that the clock runs through, in their order.
+    pub fn dates(&self) -> Vec<NaiveDate> {
+        self.played.iter().chain(&self.later).copied().collect()
+    }
+
     /// The first played day not before `date`.
     pub fn first_from(&self, date: NaiveDate) -> Option<PlayDay> {
         let played = self
