@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from console.engine.state import (
+    BarHistory,
     EngineView,
     OrderClass,
     OrderType,
@@ -145,6 +146,15 @@ class GetOrder(Command, tag="GetOrder", frozen=True, kw_only=True):
     order_id: str
 
 
+class GetBars(Command, tag="GetBars", frozen=True, kw_only=True):
+    """Ask for the bars that the engine's feed keeps of a symbol: answered with `bars`.
+
+    A feed that begins later warms up with them.
+    """
+
+    symbol: str
+
+
 class ControlReplay(Command, tag="ControlReplay", frozen=True, kw_only=True):
     """Play the demo's recording otherwise: pause it, change its speed, step it by market seconds.
 
@@ -168,6 +178,7 @@ AnyCommand = (
     | Reconcile
     | GetState
     | GetOrder
+    | GetBars
     | ControlReplay
 )
 
@@ -192,6 +203,7 @@ class Ack(Struct, frozen=True, kw_only=True, tag_field="type", tag="Ack"):
     risk: RiskReport | None = None
     state: EngineView | None = None
     story: tuple[StoryLine, ...] = ()
+    bars: BarHistory | None = None
     seq: int = 0
     """The engine's last event number when it answered."""
     ts: int = 0

@@ -22,6 +22,7 @@ from console.engine.commands import (
     ClosePosition,
     ControlReplay,
     Flatten,
+    GetBars,
     GetOrder,
     GetState,
     Outcome,
@@ -39,7 +40,7 @@ from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciled
 from console.engine.risk import refused
 from console.engine.session import SessionWatch
-from console.engine.state import EngineView, Refusal, RiskReport
+from console.engine.state import BarHistory, EngineView, Refusal, RiskReport
 from console.engine.story import story_lines
 from console.engine.tradingstate import TradingStateLatch
 
@@ -62,6 +63,7 @@ class Dispatch:
         *,
         compare: Callable[[], Awaitable[Reconciled]],
         view: Callable[[], EngineView],
+        history: Callable[[str], BarHistory | None],
         spawn: Callable[[Coroutine[Any, Any, Any], str], asyncio.Task[Any]],
         timeout_s: float,
     ) -> None:
@@ -75,6 +77,7 @@ class Dispatch:
         self._clocks = clocks
         self._compare = compare
         self._view = view
+        self._history = history
         self._spawn = spawn
         self._timeout_s = timeout_s
         self._answers: OrderedDict[str, asyncio.Task[Ack]] = OrderedDict()
@@ -84,7 +87,7 @@ class Dispatch:
         task = self._answers.get(command.id)
         if task is None:
             task = self._spawn(self._carry_out(command), f"{type(command).__name__} {command.id}")
-            if not isinstance(command, GetState | GetOrder):
+            if not isinstance(command, GetState | GetOrder | GetBars):
                 self._answers[command.id] = task
                 while len(self._answers) > ANSWERS_KEPT:
                     self._answers.popitem(last=False)
@@ -118,6 +121,8 @@ class Dispatch:
                 return _accepted(command, state=self._view())
             case GetOrder():
                 return await self._order_story(command)
+            case GetBars():
+                return self._bars(command)
             case _ if self._readiness.stopping:
                 text = "the engine is stopping"
                 return _refusal(command, refused("engine", "running", "stopping", text))
@@ -149,6 +154,13 @@ class Dispatch:
             return _refusal(command, RiskReport(allowed=False, refusals=(refusal,)))
         self._readiness.update()
         return _accepted(command, message=f"trading is {command.state}")
+
+    def _bars(self, command: GetBars) -> Ack:
+        history = self._history(command.symbol)
+        if history is None:
+            text = f"no bars of {command.symbol[:16]!r} are kept"
+            return _refusal(command, refused("symbol", "followed", command.symbol[:16], text))
+        return _accepted(command, bars=history)
 
     async def _order_story(self, command: GetOrder) -> Ack:
         order = self._books.find(command.order_id)

@@ -19,7 +19,7 @@ from console.engine.events import MarketFrame
 from console.engine.execution import BrokerThread, Priority
 from console.engine.orders import decimal_of
 from console.engine.risk import Gatekeeper
-from console.engine.state import ConnectionState, ConnectionView
+from console.engine.state import BarHistory, ConnectionState, ConnectionView
 
 if TYPE_CHECKING:
     from console.broker.session import BrokerSession
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _STATES = {state.value: state for state in ConnectionState}
 SEED_DAYS = 7
 """How far back warm-up bars are looked for: over a weekend and a holiday."""
+HANDED_ON_AT_MOST = 2_000
+"""Bars in one answer of `history`: far below the bus's 1 MiB a message."""
 
 
 class Feed:
@@ -176,6 +178,23 @@ class Feed:
                 math.nan if last is None else float(last),
                 at,
             )
+
+    def history(self, symbol: str) -> BarHistory | None:
+        """The newest complete bars of `symbol`; None if it isn't followed or the clock unknown."""
+        if self._receiver is None or not self._market.known:
+            return None
+        try:
+            times, *prices = self._receiver.bars(symbol)
+        except KeyError:
+            return None
+        minute = self._market.now(self._clocks.monotonic()).replace(second=0, microsecond=0)
+        end = int(times.searchsorted(int(minute.timestamp()) * 1_000_000_000))
+        kept = slice(max(0, end - HANDED_ON_AT_MOST), end)
+        columns = (tuple(column[kept].tolist()) for column in prices)
+        names = ("open", "high", "low", "close", "volume")
+        return BarHistory(
+            timestamps=tuple(times[kept].tolist()), **dict(zip(names, columns, strict=True))
+        )
 
     # -- warm-up -----------------------------------------------------------------------------
 

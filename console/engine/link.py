@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from console.engine.commands import UNREADABLE, Ack, AnyCommand, GetState, Outcome, encode
+from console.engine.commands import (
+    UNREADABLE,
+    Ack,
+    AnyCommand,
+    GetBars,
+    GetState,
+    Outcome,
+    encode,
+)
 from console.engine.events import (
     AnyEvent,
     ConnectionChanged,
@@ -254,6 +262,7 @@ class RemoteLink:
         receiver = self._receiver()
         if receiver is not None:
             tasks.append(self._spawn(_frames(receiver, on_event), "remote frames"))
+            tasks.append(self._spawn(self._warm_up(receiver), "remote warm-up"))
 
         def end() -> None:
             for task in tasks:
@@ -401,6 +410,24 @@ class RemoteLink:
             return None
         on_event(Snapshot(seq=ack.state.seq, state=ack.state))
         return ack.state.seq
+
+    async def _warm_up(self, receiver: FeedReceiver) -> None:
+        """Give the feed what the engine's own has seen, so that both show the same."""
+        import numpy as np
+
+        for symbol in self._runtime.symbols:
+            try:
+                ack = await self.request(GetBars(symbol=symbol, source="link"), timeout_s=5.0)
+            except LinkError:
+                return
+            if ack.bars is not None and ack.bars.timestamps:
+                bars = ack.bars
+                columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+                receiver.seed(
+                    symbol,
+                    np.array(bars.timestamps, dtype=np.int64),
+                    *(np.array(column) for column in columns),
+                )
 
     def _receiver(self) -> FeedReceiver | None:
         runtime = self._runtime

@@ -183,6 +183,7 @@ class Parts:
             clocks,
             compare=self.upkeep.compare,
             view=self.view,
+            history=self.feed.history,
             spawn=given.spawn,
             timeout_s=settings.engine.command_timeout_s,
         )

@@ -253,6 +253,18 @@ class StoryLine(Struct, frozen=True, kw_only=True):
     market_time: datetime | None = None
 
 
+class BarHistory(Struct, frozen=True, kw_only=True):
+    """One-minute bars that are complete, oldest first; prices as floats, as on the market topic."""
+
+    timestamps: tuple[int, ...]
+    """Start of each bar, market time in ns."""
+    open: tuple[float, ...]
+    high: tuple[float, ...]
+    low: tuple[float, ...]
+    close: tuple[float, ...]
+    volume: tuple[float, ...]
+
+
 class EngineView(Struct, frozen=True, kw_only=True):
     """Everything at one moment; the deltas after it are numbered from `seq` + 1."""
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 
 from console.config import Overrides, Settings, load_settings
-from console.engine.commands import ControlReplay, GetState, Outcome
-from console.engine.events import Noticed, ServiceChanged, Snapshot
+from console.engine.commands import ControlReplay, GetBars, GetState, Outcome
+from console.engine.events import MarketFrame, Noticed, ServiceChanged, Snapshot
+from console.engine.link import RemoteLink
 from console.engine.runtime import RuntimeInfo
 from console.exits import ExitError
 from console.host import Host, HostThread
@@ -210,3 +212,30 @@ async def test_a_thread_that_is_stopped_while_starting_ends(make_settings: Make)
     thread = HostThread(make_settings)
     thread.start()
     assert await asyncio.to_thread(thread.stop, "at once", 10.0)
+
+
+async def test_a_far_link_sees_the_bars_from_before_it_came(host: Host, until_async: Until) -> None:
+    runtime = RuntimeInfo.read(host.settings.state_dir)
+    assert runtime is not None
+    link = RemoteLink(runtime)
+    frames: list[MarketFrame] = []
+    end = link.listen(
+        lambda event: frames.append(event) if isinstance(event, MarketFrame) else None
+    )
+    try:
+        own = host.engine.bars("IBM")
+        assert own is not None
+        known = own[0][-20:-1].tolist()
+
+        def same() -> bool:
+            bars = link.bars("IBM")
+            return bars is not None and set(known) <= set(bars[0].tolist())
+
+        await until_async(same)
+        await until_async(lambda: frames and not np.isnan(frames[-1].feed.features).any())
+    finally:
+        end()
+        await link.close()
+    ack = await host.link().request(GetBars(symbol="NOSUCH"))
+    assert ack.outcome is Outcome.REFUSED
+    assert ack.refusals[0].check == "symbol"
