@@ -27,6 +27,8 @@ class Treatment:
     """So many bytes of the answer pass; None: all."""
     then_reset: bool = False
     """After them the connection is reset; else it stays open and silent."""
+    until: asyncio.Event | None = None
+    """The request waits for it on its way there."""
     byte_every_s: float = 0.0
     """The answer comes byte by byte, each so much later than the one before."""
 
@@ -143,6 +145,8 @@ class Proxy:
                         self._rules.remove(rule)
                         self.treated += 1
                         treatments.append(rule[1])
+                        if rule[1].until is not None:
+                            await rule[1].until.wait()
                         break
                 if any(treatment.request_waits for treatment in treatments):
                     await self.release.wait()

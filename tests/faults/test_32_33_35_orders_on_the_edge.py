@@ -16,7 +16,7 @@ from console.engine.commands import CancelOrder, Outcome
 from console.engine.journal_reader import JournalReader
 from console.engine.state import OrderState, TradingState
 from tests.faults.harness import Bench, assert_books_agree
-from tests.faults.proxy import HOLD
+from tests.faults.proxy import HOLD, Treatment
 
 DRAIN_S = 5.0
 D = Decimal
@@ -110,14 +110,18 @@ async def filled_by_the_market(market: Any, other: Any, identity: str) -> None:
 
 
 async def test_33_a_fill_that_comes_first_leaves_one_filled_order_and_a_refused_change(
-    bench, market, inject, other
+    make_bench, market, proxy, other
 ):
+    bench = await make_bench("broker.read_timeout_s=60", port=proxy.port)
     old = await near(bench, 10)
-    inject(requests=[{"method": "PATCH", "path": "/v2/orders", "delay_ms": 1500, "count": 1}])
+    filled = asyncio.Event()
+    proxy.on(b"PATCH /v2/orders", Treatment(until=filled))
     changing = asyncio.create_task(bench.ask(f"replace {old.client_order_id} 15"))
     await bench.until(lambda: len(bench.engine.view().orders) == 2, "the change is being sent")
     await filled_by_the_market(market, other, old.id)
+    filled.set()
     ack = await changing
+    assert proxy.treated == 1
     assert ack.outcome is Outcome.REFUSED, ack
     assert bench.order(old.client_order_id).state is OrderState.FILLED
     assert bench.order(ack.order.client_order_id).state is OrderState.REJECTED
