@@ -196,7 +196,7 @@ class Proxy:
 def _reset(writer: asyncio.StreamWriter) -> None:
     """End a connection by RST, as a host that lost it does."""
     connection = writer.get_extra_info("socket")
-    if connection is not None:
+    if connection is not None and connection.fileno() >= 0:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
