@@ -36,9 +36,17 @@ PORT_SETTINGS = (
 )  # fmt: skip
 FREE_PORTS = tuple(f"ports.{name}=0" for name in PORT_SETTINGS)
 
-# Two cores run everything at once: how long an example takes says nothing about the code.
+# Two cores run everything at once: how long an example takes says nothing about the code. The examples
+# are the same in every run; `--hypothesis-profile=explore` draws others, many more of them.
 settings.register_profile(
-    "console", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    "console",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+    derandomize=True,
+)
+settings.register_profile(
+    "explore", settings.get_profile("console"), derandomize=False, max_examples=2_000
 )
 settings.load_profile("console")
 
