@@ -51,12 +51,35 @@ GROUP = 1_000
 LINGER_S = 0.05
 """How long rows for which nobody waits may lie in memory, to keep the disk free for others."""
 
+DISK_PATIENCE_S = 2.0
+"""How long what must not fail with the disk waits for its row; a disk that hangs never answers."""
+INT64 = range(-(1 << 63), 1 << 63)
+
 LOOK_BACK = 200_000
 """Rows that a search by kind goes through at most."""
 
 
 class JournalClosed(JournalError):
     """The journal is closed, or its writer is gone."""
+
+
+class RowRefused(JournalError):
+    """The row holds what no disk can take: it is not to be written again."""
+
+
+async def patiently(on_disk: Future[int]) -> int:
+    """Wait until a row is on disk, but no longer than `DISK_PATIENCE_S`; its number.
+
+    Raises:
+        JournalError: it can't be written, or the disk hangs; then it may still get there.
+    """
+    try:
+        async with asyncio.timeout(DISK_PATIENCE_S):
+            return await asyncio.wrap_future(on_disk)
+    except TimeoutError:
+        raise JournalError(
+            f"the disk has not taken a row for {DISK_PATIENCE_S:g} s; it hangs: check it"
+        ) from None
 
 
 @dataclass(slots=True)
@@ -158,6 +181,10 @@ class Journal:
             if self._closed:
                 waiting.done.set_exception(JournalClosed("the journal is closed"))
                 return waiting.done
+            if waiting.market_ns is not None and waiting.market_ns not in INT64:
+                problem = f"the market time {waiting.market_ns} ns is none"
+                waiting.done.set_exception(RowRefused(f"{waiting.subject}: {problem}"))
+                return waiting.done
             try:
                 self._queue.put_nowait(waiting)
             except queue.Full:
@@ -228,57 +255,21 @@ class Journal:
         return group, False
 
     def _flush(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
-        seq, previous, at = self._seq, self._hash, self._wall_ns()
-        numbers = []
+        """Write them in one transaction. Whatever a row holds, the writer outlives it."""
         barriers = [row for row in group if not row.kind]
         group = [row for row in group if row.kind]
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for row in group:
-                seq += 1
-                previous = chain_hash(
-                    previous,
-                    seq,
-                    at,
-                    row.market_ns,
-                    row.kind,
-                    row.subject,
-                    row.body,
-                    row.is_open,
-                    row.keys,
-                )
-                connection.execute(
-                    INSERT_ROW,
-                    (
-                        seq, at, row.market_ns, row.kind, row.subject, row.body.decode(),
-                        row.is_open, " ".join(row.keys), previous,
-                    ),
-                )  # fmt: skip
-                if row.is_open is not None:
-                    connection.execute(
-                        "INSERT INTO latest VALUES (?,?,?) ON CONFLICT(subject) "
-                        "DO UPDATE SET seq=excluded.seq, is_open=excluded.is_open",
-                        (row.subject, seq, row.is_open),
-                    )
-                for key in row.keys:
-                    connection.execute(
-                        "INSERT OR IGNORE INTO keys VALUES (?,?)", (key, row.subject)
-                    )
-                numbers.append(seq)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            with contextlib.suppress(sqlite3.Error):
-                # A commit that failed halfway may be on disk after all: go on from what is there.
-                self._seq, self._hash = tail_of(connection)
-            self.failure = f"{self.path}: {error}"
-            failure = JournalError(
-                f"{self.failure}; free or repair the disk: nothing is sent meanwhile"
-            )
-            for row in (*group, *barriers):
-                row.done.set_exception(failure)
-            return
+        while True:
+            numbers: list[int] = []
+            try:
+                seq, previous = self._transaction(connection, group, numbers)
+                break
+            except Exception as error:  # noqa: BLE001 — else all who wait would wait for ever
+                self._roll_back(connection)
+                if not isinstance(error, RowRefused):
+                    self._failed(error, [*group, *barriers])
+                    return
+                # The others have no part in it.
+                group.pop(len(numbers)).done.set_exception(error)
         self._seq, self._hash = seq, previous
         self.flushes += 1
         self.failure = None
@@ -286,6 +277,44 @@ class Journal:
             row.done.set_result(number)
         for barrier in barriers:
             barrier.done.set_result(seq)
+
+    def _transaction(
+        self, connection: sqlite3.Connection, group: list[_Waiting], numbers: list[int]
+    ) -> tuple[int, bytes]:
+        """The last number and hash; `numbers` says which rows were taken also when one is not.
+
+        Raises:
+            RowRefused: the row after those in `numbers` can never be written.
+        """
+        seq, previous, at = self._seq, self._hash, self._wall_ns()
+        connection.execute("BEGIN IMMEDIATE")
+        for row in group:
+            seq += 1
+            try:
+                previous = _insert(connection, row, seq, at, previous)
+            except (sqlite3.DataError, OverflowError, TypeError, ValueError) as error:
+                problem = f"{type(error).__name__}: {error}"
+                raise RowRefused(
+                    f"{row.kind} {row.subject!a} can't be written: {problem}"
+                ) from error
+            numbers.append(seq)
+        connection.execute("COMMIT")
+        return seq, previous
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):
+            # A commit that failed halfway may be on disk after all: go on from what is there.
+            self._seq, self._hash = tail_of(connection)
+
+    def _failed(self, error: Exception, rows: list[_Waiting]) -> None:
+        self.failure = f"{self.path}: {error}"
+        failure = JournalError(
+            f"{self.failure}; free or repair the disk: nothing is sent meanwhile"
+        )
+        for row in rows:
+            row.done.set_exception(failure)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Flush what waits, end the writer and release the lock. Idempotent."""
@@ -362,3 +391,36 @@ class Journal:
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[JournalRow]:
         for row in self._reader.execute(statement, values):
             yield JournalRow.of(row)
+
+
+def _insert(
+    connection: sqlite3.Connection, row: _Waiting, seq: int, at: int, previous: bytes
+) -> bytes:
+    """Write one row and what the indexes say of it; its hash."""
+    this = chain_hash(
+        previous,
+        seq,
+        at,
+        row.market_ns,
+        row.kind,
+        row.subject,
+        row.body,
+        row.is_open,
+        row.keys,
+    )
+    connection.execute(
+        INSERT_ROW,
+        (
+            seq, at, row.market_ns, row.kind, row.subject, row.body.decode(),
+            row.is_open, " ".join(row.keys), this,
+        ),
+    )  # fmt: skip
+    if row.is_open is not None:
+        connection.execute(
+            "INSERT INTO latest VALUES (?,?,?) ON CONFLICT(subject) "
+            "DO UPDATE SET seq=excluded.seq, is_open=excluded.is_open",
+            (row.subject, seq, row.is_open),
+        )
+    for key in row.keys:
+        connection.execute("INSERT OR IGNORE INTO keys VALUES (?,?)", (key, row.subject))
+    return this

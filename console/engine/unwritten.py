@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from console.engine.journal import Journal
+from loguru import logger
+
+from console.engine.journal import Journal, RowRefused
 
 KEPT = 50_000
 """Rows; of more than that the oldest are given up. The broker is asked about orders anyway."""
@@ -67,6 +69,10 @@ class Rows:
 
         def look(done: Future[int]) -> None:
             error = done.exception()
+            if isinstance(error, RowRefused):
+                # No disk would ever take it; what waits for it has been told.
+                logger.error("a row is given up: {}", error)
+                return
             self._down = error is not None
             if error is not None:
                 self._unwritten.append(row)

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.engine.journal import FILE_NAME, GROUP, Journal, JournalClosed
+from console.engine.journal import FILE_NAME, GROUP, Journal, JournalClosed, RowRefused
 from console.engine.journal_files import JournalError, StateDirLocked
+from console.engine.unwritten import Rows
 
 
 @contextlib.contextmanager
@@ -258,6 +259,60 @@ def test_a_newer_version_is_not_touched(state_dir):
     damage(state_dir, "UPDATE meta SET value='99' WHERE name='schema_version'")
     with pytest.raises(JournalError, match="version 99"):
         Journal.open(state_dir)
+
+
+# -- rows that no disk can take ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("market_ns", [1 << 63, -(1 << 63) - 1])
+def test_a_market_time_that_no_disk_takes_is_refused_and_nothing_else_suffers(state_dir, market_ns):
+    journal = Journal.open(state_dir)
+    bad = journal.append("order", "bad", {"n": 1}, market_ns=market_ns, urgent=True)
+    good = journal.append("order", "good", {"n": 2}, urgent=True)
+    with pytest.raises(RowRefused, match="bad"):
+        bad.result(5)
+    assert good.result(5) == 1
+    journal.close()
+
+
+def test_the_writer_outlives_a_row_that_can_not_be_written_and_writes_its_neighbours(state_dir):
+    journal = Journal.open(state_dir)
+    subjects = ["a", "half a character: \ud800", "c"]
+    first, bad, last = (journal.append("order", subject, {"n": 1}) for subject in subjects)
+    with pytest.raises(RowRefused, match="can't be written"):
+        bad.result(5)
+    assert (first.result(5), last.result(5)) == (1, 2)
+    assert journal.failure is None
+    assert journal.verify().sound
+    journal.close()
+
+
+def test_the_writer_outlives_whatever_fails_and_its_futures_fail(state_dir):
+    broken = [RuntimeError("no clock")]
+
+    def wall_ns() -> int:
+        if broken:
+            raise broken.pop()
+        return 1
+
+    journal = Journal.open(state_dir)
+    journal._wall_ns = wall_ns
+    with pytest.raises(JournalError, match="no clock"):
+        journal.append("order", "a", {"n": 1}, urgent=True).result(5)
+    assert journal.append("order", "a", {"n": 1}, urgent=True).result(5) == 1
+    journal.close()
+
+
+def test_a_row_that_can_never_be_written_is_not_written_again(state_dir):
+    journal = Journal.open(state_dir)
+    failures: list[str] = []
+    rows = Rows(journal, failures.append)
+    bad = rows.append("order", "\ud800", {"n": 1}, True, (), None, urgent=True)
+    with pytest.raises(RowRefused):
+        bad.result(5)
+    assert rows.again() == []
+    assert failures == []
+    journal.close()
 
 
 # -- kill −9 ---------------------------------------------------------------------------------------
