@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from enum import IntEnum
@@ -43,7 +44,10 @@ _T = TypeVar("_T")
 
 LOOK_UP_AFTER_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 RATE_LIMIT_PATIENCE_S = 60.0
-"""An order that can't leave for so long is given up: nothing was sent, and prices have moved."""
+"""An order that can't leave for so long is given up: nothing was sent, and prices have moved.
+
+Pauses that the broker asked for are one reckoning, the wait for the line to it another.
+"""
 
 DISK_PATIENCE_S = 10.0
 """An order whose row takes longer than this to reach the disk is not sent."""
@@ -185,6 +189,7 @@ class Execution:
         on_found: Callable[[], None] = lambda: None,
         armed: str | None = None,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._books = books
@@ -196,6 +201,7 @@ class Execution:
         self._on_found = on_found
         self._armed = armed
         self._sleep = sleep
+        self._clock = clock
 
     async def submit(
         self,
@@ -259,17 +265,22 @@ class Execution:
     async def _post(
         self, client_order_id: str, call: Callable[[], dict[str, Any]], on_disk: Future[int]
     ) -> OrderView:
+        queued_at, waited, sent_before = self._clock(), 0.0, False
+
         def guarded() -> dict[str, Any]:
             # Waited for here, on the thread that sends: one wake-up less between disk and line.
             _require_row(on_disk)
             crash_here("between-commit-and-post", self._armed)
-            if (reason := self._may_send(self._books.orders[client_order_id])) is not None:
+            order = self._books.orders[client_order_id]
+            if (reason := self._may_send(order)) is not None:
                 raise _Withheld(reason)
+            in_line = self._clock() - queued_at - waited
+            if in_line > RATE_LIMIT_PATIENCE_S and order.source != "flatten":
+                raise _Withheld(f"it waited too long for the line to the broker ({in_line:.0f} s)")
             answer = call()
             crash_here("between-post-and-ack", self._armed)
             return answer
 
-        waited, sent_before = 0.0, False
         while True:
             try:
                 answer = await self._orders.run(guarded, Priority.ORDER)

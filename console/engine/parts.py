@@ -91,6 +91,7 @@ class Parts:
             on_found=self._found_late,
             armed=given.armed,
             sleep=clocks.sleep,
+            clock=clocks.monotonic,
         )
         self.account = AccountWatch(
             session, books, reads, gatekeeper, facts.emit, mode=mode, state_dir=given.state_dir

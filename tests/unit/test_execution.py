@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,7 +25,7 @@ from console.broker.errors import (
 from console.engine.books import Books, SentAt
 from console.engine.clocks import SYSTEM_CLOCKS, MarketClock
 from console.engine.events import Event, OrderChanged
-from console.engine.execution import LOOK_UP_AFTER_S, BrokerThread, Execution
+from console.engine.execution import LOOK_UP_AFTER_S, BrokerThread, Execution, Priority
 from console.engine.journal import Journal
 from console.engine.state import OrderState, OrderType, OrderView, Side, TimeInForce
 
@@ -96,6 +97,7 @@ class Bench:
         self.auth_errors: list[str] = []
         self.doubts: list[str] = []
         self.slept: list[float] = []
+        self.now_s = 0.0
         self.halted: str | None = None
         self.meanwhile: Callable[[], None] | None = None
         self.broker = Broker(self.journal)
@@ -120,6 +122,7 @@ class Bench:
             may_send=lambda _order: self.halted,
             on_doubt=lambda order: self.doubts.append(order.client_order_id),
             sleep=self.sleep,
+            clock=lambda: self.now_s,
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -127,7 +130,7 @@ class Bench:
         if self.meanwhile is not None:
             self.meanwhile()
 
-    async def submit(self, client_order_id: str = "ours-1") -> OrderView:
+    async def submit(self, client_order_id: str = "ours-1", source: str = "") -> OrderView:
         order = OrderView(
             client_order_id=client_order_id,
             symbol="IBM",
@@ -137,6 +140,7 @@ class Bench:
             qty=D(100),
             limit_price=D("182.50"),
             state=S.INTENT,
+            source=source,
             created_at=NOW,
             updated_at=NOW,
         )
@@ -246,6 +250,28 @@ async def test_an_order_that_cant_leave_for_a_minute_is_given_up(bench):
     bench.broker.answers = [BrokerRateLimited("wait", retry_after_s=40.0, status=429)] * 2
     order = await bench.submit()
     assert (order.state, len(bench.broker.posts)) == (S.REJECTED, 2)
+
+
+@pytest.mark.parametrize(
+    ("source", "waited_s", "state"),
+    [("", 61.0, S.REJECTED), ("", 59.0, S.WORKING), ("flatten", 61.0, S.WORKING)],
+    ids=["too-long", "in-time", "the-kill-switch"],
+)
+async def test_an_order_that_waited_too_long_behind_others_is_not_sent(
+    bench, source, waited_s, state
+):
+    hung = threading.Event()
+    ahead = asyncio.create_task(bench.threads[0].run(hung.wait, Priority.CANCEL))
+    bench.broker.answers = [accepted()]
+    waiting = asyncio.create_task(bench.submit(source=source))
+    assert await bench.books.until(lambda: "ours-1" in bench.books.orders, 10)
+    bench.now_s += waited_s
+    hung.set()
+    order = await waiting
+    await ahead
+    assert order.state is state
+    assert len(bench.broker.posts) == (state is S.WORKING)
+    assert ("waited too long for the line" in order.reason) == (state is S.REJECTED)
 
 
 async def test_no_clear_answer_is_looked_up_and_never_sent_again(bench):
