@@ -240,7 +240,8 @@ def event_time(payload: Mapping[str, Any]) -> datetime | None:
 def same_order(order: OrderView, payload: Mapping[str, Any]) -> bool:
     """Whether the broker's order under our id is the one that we meant to send.
 
-    One that replaces another is for what that one has not filled, so its size says nothing.
+    One that replaces another is for what that one has not filled, so its size says nothing. Where
+    a trailing stop stands is the broker's to say; what is ours is how far behind it trails.
     """
     same = (
         payload.get("client_order_id") == order.client_order_id
@@ -250,10 +251,13 @@ def same_order(order: OrderView, payload: Mapping[str, Any]) -> bool:
     )
     if not same or order.replaces is not None:
         return same
-    return (
-        decimal_of(payload.get("qty")) == order.qty
-        and decimal_of(payload.get("limit_price")) == order.limit_price
-        and decimal_of(payload.get("stop_price")) == order.stop_price
+    if order.order_type is OrderType.TRAILING_STOP:
+        given = [n for n in ("trail_price", "trail_percent") if getattr(order, n) is not None]
+    else:
+        given = ["stop_price"]
+    return all(
+        decimal_of(payload.get(name)) == getattr(order, name)
+        for name in ("qty", "limit_price", *given)
     )
 
 

@@ -216,6 +216,17 @@ def test_another_order_under_our_id_is_told_apart(other):
     assert not same_order(order(), payload("new", **other))
 
 
+@pytest.mark.parametrize("trail", [{"trail_percent": D(1)}, {"trail_price": D("1.80")}])
+def test_a_trailing_stop_is_ours_wherever_the_broker_has_put_its_stop(trail):
+    ours = order(order_type=OrderType.TRAILING_STOP, limit_price=None, **trail)
+    theirs = payload("new", limit_price=None, order_type="trailing_stop", type="trailing_stop")
+    theirs |= {"stop_price": "180.18", "hwm": "182", "trail_price": "1.8", "trail_percent": "1"}
+    assert same_order(ours, theirs)
+    (name,) = trail
+    assert not same_order(ours, theirs | {name: "2"})
+    assert not same_order(ours, theirs | {"qty": "7"})
+
+
 def test_open_quantity_is_what_may_still_be_filled():
     assert open_qty(order(S.PARTIAL, filled_qty=D(40))) == D(60)
     assert open_qty(order(S.UNKNOWN)) == D(100)
