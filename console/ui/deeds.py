@@ -83,13 +83,12 @@ class Deeds(App[int], inherit_bindings=False):
         order = self.selected_order
         if order is not None:
             price = order.limit_price or order.stop_price
-            keys = self.trade.orders.keys()
-            row = keys.index(order.client_order_id) + 1
+            named = self.trade.orders.row_of(order.client_order_id) or order.client_order_id
             word = "@" if order.limit_price is not None else "stop"
             change = (
                 f"{word} {text.price(price)}" if price is not None else text.quantity(order.qty)
             )
-            self.trade.entry.open_line(f"replace {row} {change}")
+            self.trade.entry.open_line(f"replace {named} {change}")
 
     def act_line_open(self) -> None:
         self.trade.entry.open_line()

@@ -233,6 +233,28 @@ async def test_a_row_number_means_the_order_in_that_row(make_app: MakeApp) -> No
         assert sent(link, c.CancelOrder)[0].client_order_id == "tc-0011"
 
 
+async def test_replace_names_the_selected_order_in_a_sorted_list(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        orders = pilot.app.trade.orders
+        await pilot.press("tab", "tab")
+        for _ in orders.columns():
+            if orders.sort_key != "symbol":
+                await pilot.press("o")
+        await pilot.press("O")
+        assert orders.sort_key == "symbol"
+        assert orders.order_at(1) != orders.keys()[0], "it stands in another order than it came"
+        orders.select("tc-0011")
+        await pilot.press("r")
+        entry = pilot.app.trade.entry
+        row = entry.line.value.split()[1]
+        assert orders.order_at(int(row)) == "tc-0011"
+        await pilot.press("enter")
+        await until(pilot, lambda: sent(link, c.ReplaceOrder))
+        assert sent(link, c.ReplaceOrder)[0].client_order_id == "tc-0011"
+
+
 async def test_the_replay_is_paused_stepped_and_sped_up_in_the_demo_only(make_app: MakeApp) -> None:
     link = ScriptedLink()
     async with make_app(link).run_test(size=SIZE) as pilot:

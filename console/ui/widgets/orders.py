@@ -110,6 +110,11 @@ class Orders(Grid):
         keys = self._keys or self.keys()
         return keys[row - 1] if 0 < row <= len(keys) else None
 
+    def row_of(self, key: str) -> int | None:
+        """The row that `order_at` knows an order by."""
+        keys = self._keys or self.keys()
+        return keys.index(key) + 1 if key in keys else None
+
     def empty_text(self) -> str:
         return "no orders: b buys, s sells"
 
