@@ -315,16 +315,26 @@ class Books:
             self.record(order, f"has {len(legs)} legs")
         return order
 
-    def _order_for(
-        self, payload: Mapping[str, Any], source: str, parent: str | None
-    ) -> OrderView | None:
+    def meant_by(self, payload: Mapping[str, Any]) -> OrderView | None:
+        """The order here that the broker describes so, None where it is new."""
+        return self._meant_by(payload)[0]
+
+    def _meant_by(self, payload: Mapping[str, Any]) -> tuple[OrderView | None, bool]:
+        """The order described, and whether its client order id is one of ours for another order."""
         client_id, identity = payload.get("client_order_id"), payload.get("id")
         known = self.find(str(client_id)) if client_id else None
         taken = known is not None and _is_anothers(known, payload)
         if known is None or taken:
             known = self.find(str(identity)) if identity else None
+        return known, taken
+
+    def _order_for(
+        self, payload: Mapping[str, Any], source: str, parent: str | None
+    ) -> OrderView | None:
+        known, taken = self._meant_by(payload)
         if known is not None:
             return known
+        client_id, identity = payload.get("client_order_id"), payload.get("id")
         try:
             order = order_from_payload(payload, at=self.now(), source=source, parent=parent)
         except OrderPayloadError as error:
@@ -492,8 +502,11 @@ class Books:
 
 
 def _is_anothers(known: OrderView, payload: Mapping[str, Any]) -> bool:
-    """Whether the broker's order has the id of one of ours that never came to be."""
-    return known.id is None and known.state.is_final and not same_order(known, payload)
+    """Whether the broker's order has the id of one of ours that never came to be, or may not have:
+    what is in doubt is not settled by an order that differs from it.
+    """
+    never = known.state.is_final or known.state is OrderState.UNKNOWN
+    return known.id is None and never and not same_order(known, payload)
 
 
 def _in_plain_words(update: Mapping[str, Any]) -> str:

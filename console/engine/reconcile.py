@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 AGREEMENT_ATTEMPTS = 10
 """Orders, fills and positions are three questions: a fill between two makes them disagree."""
 PROVEN_AFTER = 3
-"""A difference that so many comparisons in a row find, with no fill between, is one."""
+"""A difference that so many comparisons in a row find, with no fill between, is one; so is an
+open order that so many of them ask for and the broker doesn't know.
+"""
 PAUSE_S = 0.1
 ACTIVITIES = "activities"
 ASKED_KEPT = 10_000
@@ -84,6 +86,8 @@ class Reconciler:
         self._last_activity: str | None = None
         self._based = False
         self._asked_for_legs: set[str | None] = set()
+        self._missed: dict[str, tuple[OrderView, int]] = {}
+        self._missed_now: set[str] = set()
 
     def load(self) -> None:
         """Take the last known activity from the journal."""
@@ -133,6 +137,7 @@ class Reconciler:
         changed: dict[str, None] = {}
         external: dict[str, None] = {}
         first = not self._based
+        self._missed_now.clear()
         await self._read_account()
         if first:
             await self._skip_old_activities()
@@ -206,15 +211,17 @@ class Reconciler:
             if str(payload.get("id")) not in told:
                 told.add(str(payload.get("id")))
                 self._tell(payload, changed, external)
-        for order in list(self._books.open_orders()):
-            if order.id not in told:
+        still_open = self._books.held_open()
+        absent = {o.client_order_id for o in still_open if o.id not in told}
+        self._missed = {name: seen for name, seen in self._missed.items() if name in absent}
+        for order in still_open:
+            if order.client_order_id in absent:
                 await self._ask_about(order, changed, external)
 
     def _tell(
         self, payload: Mapping[str, Any], changed: dict[str, None], external: dict[str, None]
     ) -> None:
-        identity = str(payload.get("client_order_id") or payload.get("id"))
-        before = self._books.find(identity)
+        before = self._books.meant_by(payload)
         after = self._books.told(payload, "seen at the broker")
         if after is None or after == before:
             return
@@ -237,9 +244,11 @@ class Reconciler:
                 payload = await self._read(lambda: found_whole(self._session, client_id))
             else:
                 return
-        except BrokerNotFound:
+        except BrokerNotFound as error:
             current = self._books.orders.get(client_id)
             if identity is not None and current is not None and not current.state.is_final:
+                if not self._is_gone(current, error):
+                    return
                 gone = replace(
                     current,
                     state=OrderState.CANCELED,
@@ -251,7 +260,27 @@ class Reconciler:
             elif current is not None and current.state is OrderState.UNKNOWN:
                 self._books.note("look-up", client_id, {"text": "the broker doesn't know it"})
         else:
+            self._missed.pop(client_id, None)
             self._tell(payload, changed, external)
+
+    def _is_gone(self, order: OrderView, error: BrokerNotFound) -> bool:
+        """Whether the broker itself (a 404 without its code is anybody's) has said in enough
+        comparisons in a row that it doesn't know an order, and nothing was told of it between.
+        """
+        name = order.client_order_id
+        if error.code is None or name in self._missed_now:
+            return False
+        self._missed_now.add(name)
+        seen, times = self._missed.get(name, (order, 0))
+        times = times + 1 if seen == order else 1
+        if times < PROVEN_AFTER:
+            self._missed[name] = (order, times)
+            self._books.note(
+                "look-up", name, {"text": f"the broker doesn't know it ({times} of {PROVEN_AFTER})"}
+            )
+            return False
+        self._missed.pop(name, None)
+        return True
 
     # -- fills -------------------------------------------------------------------------------
 
