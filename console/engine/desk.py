@@ -255,6 +255,9 @@ class Desk:
         if (reason := self._blocked()) is not None:
             return self._refusal(command, refused("ready", "ready", "not ready", reason))
         await self._feed.ensure_quote(old.symbol)
+        old = self._books.find(command.client_order_id)
+        if old is None or old.state.is_final or old.id is None:
+            return self._not_open(command, command.client_order_id, old)
         trail = {"trail_percent" if old.trail_percent is not None else "trail_price": command.trail}
         wanted = {
             name: value
