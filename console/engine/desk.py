@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from console.broker.answers import clean
 from console.broker.errors import BrokerError, BrokerNotFound, OutcomeUnknown
 from console.engine.books import Books, SentAt
 from console.engine.clocks import Clocks, MarketClock
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from console.broker.session import BrokerSession
 
 CANCEL_TIMEOUT_S = 5.0
+GONE_PATIENCE_S = 1.0
+"""What the broker won't cancel may have ended; so long the news of it may take."""
+
 ASSETS_KEPT = 5_000
 _OUTCOMES = {
     OrderState.REJECTED: Outcome.REFUSED,
@@ -352,8 +356,8 @@ class Desk:
         if command.symbol is not None:
             acks = [await self._cancel_one(command, order) for order in wanted]
             failed = [ack for ack in acks if ack.outcome is not Outcome.ACCEPTED]
-            if failed:
-                return failed[0]
+            if failed and not await self._all_gone([ack.order for ack in failed]):
+                return next(ack for ack in failed if self._is_open(ack.order))
         else:
             try:
                 answers = await self._execution.cancel_all()
@@ -362,19 +366,63 @@ class Desk:
             except BrokerError as error:
                 report = refused("broker", "reachable", "no", str(error), error.remedy)
                 return self._refusal(command, report)
-            count = len(answers)
-            return Ack(
-                id=command.id,
-                outcome=Outcome.ACCEPTED,
-                message=f"cancel asked for {_orders(count)}",
-                orders=tuple(wanted),
-            )
+            return await self._about_each(command, answers, wanted)
         count = len(wanted)
         return Ack(
             id=command.id,
             outcome=Outcome.ACCEPTED,
             message=f"cancel asked for {_orders(count)} in {command.symbol}",
             orders=tuple(wanted),
+        )
+
+    async def _about_each(
+        self, command: Command, answers: list[dict[str, Any]], wanted: list[OrderView]
+    ) -> Ack:
+        """What the broker answered for each order; those it won't cancel are named."""
+        refusals = [
+            (answer, self._books.find(str(answer.get("id"))))
+            for answer in answers
+            if int(answer.get("status") or 0) >= 400
+        ]
+        asked = f"cancel asked for {_orders(len(answers) - len(refusals))}"
+        known = [order for _, order in refusals if order is not None]
+        if len(known) == len(refusals) and (not known or await self._all_gone(known)):
+            return Ack(id=command.id, outcome=Outcome.ACCEPTED, message=asked, orders=tuple(wanted))
+        kept = tuple(
+            self._kept(answer, order)
+            for answer, order in refusals
+            if order is None or self._is_open(order)
+        )
+        left = {order.client_order_id for order in known}
+        return Ack(
+            id=command.id,
+            outcome=Outcome.REFUSED,
+            message="; ".join((asked, *(refusal.message for refusal in kept))),
+            refusals=kept,
+            orders=tuple(order for order in wanted if order.client_order_id not in left),
+        )
+
+    def _kept(self, answer: dict[str, Any], order: OrderView | None) -> Refusal:
+        identity = str(answer.get("id"))[:60]
+        body = answer.get("body")
+        words = clean(str(body.get("message") or "")) if isinstance(body, dict) else ""
+        name = identity if order is None else f"{in_words(order)} ({order.client_order_id})"
+        return Refusal(
+            check="broker",
+            limit="cancelable",
+            value="not known" if order is None else order.state.value,
+            message=f"not {name}: {words or 'the broker answered'} ({answer.get('status')})",
+            remedy="see orders, then cancel it by itself",
+        )
+
+    def _is_open(self, order: OrderView | None) -> bool:
+        current = None if order is None else self._books.find(order.client_order_id)
+        return current is None or not current.state.is_final
+
+    async def _all_gone(self, orders: Sequence[OrderView | None]) -> bool:
+        """Whether they have ended; canceling one leg of a bracket ends the other, say."""
+        return await self._books.until(
+            lambda: not any(self._is_open(order) for order in orders), GONE_PATIENCE_S
         )
 
     async def close(self, command: ClosePosition) -> Ack:

@@ -2,7 +2,67 @@
 
 from __future__ import annotations
 
-from console.engine.commands import Outcome
+from typing import Any
+
+from console.engine.commands import CancelAll, Outcome
+from tests.faults.harness import Bench, assert_books_agree
+
+
+async def protected(bench: Bench) -> list[str]:
+    """A position with a take-profit and a stop-loss at the broker; the ids of the two."""
+    ack = await bench.filled("buy 10 IBM +2% -1%")
+    identity = ack.order.client_order_id
+    await bench.until(lambda: len(bench.order(identity).legs) == 2, "its legs")
+    await bench.until(lambda: bench.position("IBM") is not None, "the position")
+    return list(bench.order(identity).legs)
+
+
+async def test_canceling_a_bracket_by_its_symbol_is_no_refusal_though_one_leg_ends_the_other(
+    bench, other
+):
+    legs = await protected(bench)
+    ack = await bench.ask(CancelAll(symbol="IBM"))
+    assert ack.outcome is Outcome.ACCEPTED, ack
+    for leg in legs:
+        await bench.until_state(leg, "CANCELED")
+    await assert_books_agree(bench, other)
+
+
+async def test_what_the_broker_wont_cancel_of_all_orders_is_named_and_not_counted(
+    bench, monkeypatch
+):
+    gone, kept = await bench.resting(), await bench.resting(qty=11)
+    cancel_all = bench.session.cancel_all_orders
+
+    def all_but_one() -> list[dict[str, Any]]:
+        bench.session.cancel_order(gone.id)
+        refusal = {"code": 40410000, "message": "not cancelable now"}
+        return [
+            {"id": gone.id, "status": 200},
+            {"id": kept.id, "status": 500, "body": refusal},
+        ]
+
+    monkeypatch.setattr(bench.session, "cancel_all_orders", all_but_one)
+    ack = await bench.ask("cancel all")
+    monkeypatch.setattr(bench.session, "cancel_all_orders", cancel_all)
+    assert ack.outcome is Outcome.REFUSED, ack
+    assert "cancel asked for 1 order;" in ack.message
+    assert kept.client_order_id in ack.message
+    assert "not cancelable now" in ack.message
+    assert [order.client_order_id for order in ack.orders] == [gone.client_order_id]
+
+
+async def test_what_ended_while_all_were_canceled_is_no_refusal(bench, monkeypatch):
+    gone = await bench.resting()
+
+    def too_late() -> list[dict[str, Any]]:
+        bench.session.cancel_order(gone.id)
+        return [{"id": gone.id, "status": 422, "body": {"message": "it is canceled"}}]
+
+    monkeypatch.setattr(bench.session, "cancel_all_orders", too_late)
+    ack = await bench.ask("cancel all")
+    assert ack.outcome is Outcome.ACCEPTED, ack
+    assert ack.message == "cancel asked for 0 orders"
 
 
 async def test_an_order_that_ends_while_its_replacement_waits_for_a_quote_reserves_nothing(
