@@ -44,6 +44,7 @@ from console.engine.state import (
     RiskReport,
     Side,
     TimeInForce,
+    TradingState,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ GONE_PATIENCE_S = 1.0
 """What the broker won't cancel may have ended; so long the news of it may take."""
 
 ASSETS_KEPT = 5_000
+_NO_CANCEL_CURES = frozenset(
+    {"trading_state", "order_rate", "quantity", "symbol", "order_in_doubt"}
+)
 _OUTCOMES = {
     OrderState.REJECTED: Outcome.REFUSED,
     OrderState.REFUSED: Outcome.REFUSED,
@@ -443,6 +447,8 @@ class Desk:
                 f"{command.fraction} is no part of a position", "give a part of it, such as half",
             )  # fmt: skip
             return self._refusal(command, report)
+        if (problem := await self._no_use_canceling(command)) is not None:
+            return self._refusal(command, problem)
         canceled = await self.cancel_all(
             CancelAll(id=command.id, source=command.source, symbol=command.symbol)
         )
@@ -461,17 +467,40 @@ class Desk:
                     "cancel or settle them, then close again",
                 )  # fmt: skip
                 return self._refusal(command, report)
+        return await self.submit(self._closing(command))
+
+    def _closing(self, command: ClosePosition) -> SubmitOrder:
         held = self._books.held_qty(command.symbol)
-        return await self.submit(
-            SubmitOrder(
-                id=command.id,
-                source=command.source,
-                symbol=command.symbol,
-                side=Side.SELL if held > 0 else Side.BUY,
-                position_fraction=command.fraction,
-                reduce_only=True,
-            )
+        return SubmitOrder(
+            id=command.id,
+            source=command.source,
+            symbol=command.symbol,
+            side=Side.SELL if held > 0 else Side.BUY,
+            position_fraction=command.fraction,
+            reduce_only=True,
         )
+
+    async def _no_use_canceling(self, command: ClosePosition) -> RiskReport | None:
+        """Why the closing order would be refused whatever is canceled: then its stop stays."""
+        if (reason := self._blocked()) is not None:
+            return refused("ready", "ready", "not ready", reason, "wait, or see `status`")
+        if (problem := await self._unknown_symbol(command.symbol)) is not None:
+            return problem
+        probe = self._closing(command)
+        held = self._books.held_qty(command.symbol)
+        shares = shares_of(probe, None, held, None)
+        if isinstance(shares, RiskReport):
+            return shares
+        report = self._check(
+            self._intent(probe, new_client_order_id(), shares), reduce_only=True, record=False
+        )
+        lasting = tuple(
+            refusal
+            for refusal in report.refusals
+            # While REDUCING, orders that would close the position too are what stands in the way.
+            if refusal.check in _NO_CANCEL_CURES and refusal.limit != TradingState.REDUCING.value
+        )
+        return replace(report, refusals=lasting) if lasting else None
 
     async def _try_compare(self) -> None:
         try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from console.engine.commands import CancelAll, Outcome
+from console.engine.state import OrderState
 from tests.faults.harness import Bench, assert_books_agree
 
 
@@ -15,6 +18,39 @@ async def protected(bench: Bench) -> list[str]:
     await bench.until(lambda: len(bench.order(identity).legs) == 2, "its legs")
     await bench.until(lambda: bench.position("IBM") is not None, "the position")
     return list(bench.order(identity).legs)
+
+
+@pytest.mark.parametrize(
+    ("setting", "before", "line", "check"),
+    [
+        ("", "halt for the test", "close IBM", "trading_state"),
+        ("risk.max_orders_per_minute=1", "", "close IBM", "order_rate"),
+        ("", "", "close 1% IBM", "quantity"),
+    ],
+)
+async def test_a_close_that_would_be_refused_leaves_the_stop_where_it_is(
+    make_bench, other, setting, before, line, check
+):
+    bench = await make_bench(*filter(None, [setting]))
+    legs = await protected(bench)
+    if before:
+        await bench.ask(before)
+    ack = await bench.ask(line)
+    assert ack.outcome is Outcome.REFUSED, ack
+    assert check in [refusal.check for refusal in ack.refusals]
+    theirs = {order["id"]: order["status"] for order in await other.orders()}
+    assert not {theirs[bench.order(leg).id] for leg in legs} & {"canceled", "expired"}
+    assert not any(bench.order(leg).state.is_final for leg in legs)
+
+
+async def test_while_reducing_a_protected_position_can_be_closed(bench, other):
+    """Its own stop is what the closing order would be too much beside; canceling cures that."""
+    legs = await protected(bench)
+    await bench.ask("reduce for the test")
+    ack = await bench.ask("close IBM")
+    assert ack.outcome is Outcome.ACCEPTED, ack
+    await bench.until_state(ack.order.client_order_id, "FILLED")
+    assert all(bench.order(leg).state is OrderState.CANCELED for leg in legs)
 
 
 async def test_canceling_a_bracket_by_its_symbol_is_no_refusal_though_one_leg_ends_the_other(
