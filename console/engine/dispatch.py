@@ -149,9 +149,12 @@ class Dispatch:
                 return await self._session_watch.control(command)
 
     async def _set_trading_state(self, command: SetTradingState) -> Ack:
+        loosens = self._trading.loosens(command.state)
         refusal = await self._trading.asked(command.state, command.reason, command.source)
         if refusal is not None:
             return _refusal(command, RiskReport(allowed=False, refusals=(refusal,)))
+        if loosens and self._trading.state is command.state:
+            await self._kill_switch.abandon(f"trading is {command.state} by {command.source}")
         self._readiness.update()
         return _accepted(command, message=f"trading is {command.state}")
 

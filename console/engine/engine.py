@@ -35,6 +35,7 @@ from console.engine.state import (
     EngineView,
     OrderState,
     ServiceView,
+    TradingState,
 )
 
 if TYPE_CHECKING:
@@ -283,10 +284,20 @@ class Engine:
             self._readiness.update()
 
     def _resume_flatten(self) -> None:
+        if self._kill_switch.unfinished() is not None:
+            self._spawn(self._go_on_flattening(), "flatten resumed")
+
+    async def _go_on_flattening(self) -> None:
         left = self._kill_switch.unfinished()
-        if left is not None:
-            step = Step.CLOSE if left.step is Step.VERIFY else left.step
-            self._spawn(self._kill_switch.run(left.reason, step), "flatten resumed")
+        if left is None:
+            return
+        state = self._trading.state
+        if state is not TradingState.HALTED and not self._kill_switch.is_running:
+            # A person has resumed, and the process ended before that was noted here.
+            await self._kill_switch.abandon(f"trading is {state}")
+            return
+        step = Step.CLOSE if left.step is Step.VERIFY else left.step
+        await self._kill_switch.run(left.reason, step)
 
     def watch_risk(self, port: int) -> None:
         """Take the risk-manager's word from this port; for when it was not known at start."""

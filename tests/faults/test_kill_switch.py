@@ -195,6 +195,31 @@ async def test_the_command_line_halts_reduces_resumes_and_flattens(
     await assert_books_agree(bench, other, orders=2, trading_state=HALTED)
 
 
+@pytest.mark.parametrize("is_noted", [True, False], ids=["resumed", "resumed-and-then-killed"])
+async def test_what_is_bought_after_a_resume_is_not_sold_by_a_flattening_left_unfinished(
+    bench, other, is_noted
+):
+    await bench.ask("halt")
+    left = {"step": "verify", "reason": "yesterday", "text": "not flat yet"}
+
+    async def leave_unfinished() -> None:
+        books = bench.engine._books
+        row = books.set_standing("flatten", "flatten", left, is_open=True, urgent=True)
+        await asyncio.wrap_future(row)
+
+    if is_noted:
+        await leave_unfinished()
+    assert (await bench.ask("resume")).outcome is Outcome.ACCEPTED
+    if not is_noted:
+        await leave_unfinished()
+    await bench.filled("buy 10 IBM")
+    bench.engine._resume_flatten()
+    await bench.ended({"flatten resumed"})
+    assert bench.position("IBM").qty == 10
+    assert steps(bench) == ["verify", "done"]
+    await assert_books_agree(bench, other, orders=1)
+
+
 # -- the stop --------------------------------------------------------------------------------------
 
 
