@@ -18,7 +18,8 @@ from console.engine.state import OrderState, TradingState
 from tests.faults.harness import Bench, assert_books_agree
 from tests.faults.proxy import HOLD, Treatment
 
-DRAIN_S = 5.0
+END_LIMIT_S = 8.0
+"""The drain's 5 s and what two busy cores add: below the 10 s of the answer that it must not wait for."""
 D = Decimal
 
 
@@ -50,7 +51,7 @@ async def test_32_an_answer_that_comes_while_it_stops_is_recorded(
     await child.send("buy 10 IBM")
     state_dir = make_settings().state_dir
     await until_async(lambda: states_in(state_dir)[:1] == ["SENDING"], "its row is on disk")
-    assert await end(child) < DRAIN_S
+    assert await end(child) < END_LIMIT_S
     states = states_in(state_dir)
     assert "UNKNOWN" not in states
     assert "ACK" in states
@@ -66,7 +67,7 @@ async def test_32_an_answer_that_never_comes_is_found_at_the_next_start(
     proxy.on(b"POST /v2/orders", HOLD)
     await child.send("buy 10 IBM")
     await until_async(lambda: proxy.treated == 1, "the request is on its way")
-    assert await end(child) < DRAIN_S
+    assert await end(child) < END_LIMIT_S
     assert states_in(make_settings().state_dir)[-1] == "SENDING"
     bench = await make_bench()
     await bench.until(lambda: bench.engine.view().orders[0].state is OrderState.FILLED)
@@ -82,7 +83,7 @@ async def test_32_orders_that_wait_behind_it_leave_now_or_never(
         await child.send(f"buy {qty} IBM")
     state_dir = make_settings().state_dir
     await until_async(lambda: states_in(state_dir).count("SENDING") == 8)
-    assert await end(child) < DRAIN_S
+    assert await end(child) < END_LIMIT_S
     bench = await make_bench()
     await assert_books_agree(bench, other)
     states = {order.state for order in bench.engine.view().orders}
