@@ -118,7 +118,6 @@ SCENES: dict[str, tuple[Before, str]] = {
     "session": (pressing("4", until_text="FILLS"), "dark"),
     "services": (pressing("5", until_text="NOTICES"), "high-contrast"),
     "help": (pressing("question_mark", until_text="KEYS"), "dark"),
-    "zoomed": (pressing("tab", "tab", "z"), "light"),
     "sixteen": (pressing("down"), "sixteen"),
 }
 
