@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.binding import Binding
 from textual.screen import Screen
 
@@ -445,6 +446,28 @@ class ConsoleApp(Deeds, inherit_bindings=False):
 
     def focus_pane(self) -> None:
         self.trade.set_focus(self.trade.last_pane)
+
+    # -- keys --------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Carry each key out before the next: a burst of them lands where each was meant.
+
+        Textual hands a key to the focused widget's queue and comes to its binding when it has
+        bubbled back, by when the keys behind it may have been written already.
+        """
+        if isinstance(event, events.Key) and not event.is_forwarded and await self._taken(event):
+            return
+        await super().on_event(event)
+
+    async def _taken(self, event: events.Key) -> bool:
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or not bound.binding.priority:
+            take = getattr(self.focused or self.screen, "take_key", None)
+            if take is not None and take(event):
+                return True
+        if bound is None or not bound.enabled or not bound.binding.action.startswith("do("):
+            return False
+        return await self.run_action(bound.binding.action, bound.node)
 
     # -- actions -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from pilots import MakeApp, connected, screen_text, until
 from scripted import NOW, ScriptedLink, empty_view, frame, order, view
+from textual.events import Key
 
 from console.engine import commands as c
 from console.engine import events as e
@@ -39,6 +40,16 @@ async def test_b_symbol_quantity_enter_confirm_fills_an_order(make_app: MakeApp)
         assert (command.symbol, command.qty, command.side) == ("IBM", Decimal(100), s.Side.BUY)
         await until(pilot, lambda: "FILLED" in screen_text(pilot.app))
         assert not isinstance(pilot.app.screen, ConfirmDialog)
+
+
+async def test_keys_in_one_burst_land_where_each_was_meant(make_app: MakeApp) -> None:
+    link = ScriptedLink(start=empty_view())
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        for key in ("b", *"IBM", "tab", *"100", "enter"):
+            pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert "Buy 100 IBM at market" in screen_text(pilot.app)
 
 
 async def test_a_digit_first_means_the_quantity_of_the_selected_symbol(make_app: MakeApp) -> None:

@@ -245,17 +245,22 @@ class KillDialog(Dialog):
         self.answer: Ack | None = None
 
     def on_key(self, event: events.Key) -> None:
+        if self.take_key(event):
+            event.stop()
+            event.prevent_default()
+
+    def take_key(self, event: events.Key) -> bool:
+        """Write the word; False for a key that is no writing."""
         if self.sending or self.answer is not None:
-            return
+            return False
         if event.key == "backspace":
             self.typed = self.typed[:-1]
         elif event.is_printable and event.character is not None:
             self.typed = (self.typed + event.character)[:20]
         else:
-            return
-        event.stop()
-        event.prevent_default()
+            return False
         self.redraw()
+        return True
 
     def lines(self, width: int) -> list[list[Span]]:
         store = self.app.store

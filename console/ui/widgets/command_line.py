@@ -62,10 +62,13 @@ class CommandLine(Painted, can_focus=True):
         return character is not None and character.isprintable()
 
     def on_key(self, event: events.Key) -> None:
-        if not self._edit(event.key, event.character if event.is_printable else None):
-            return
-        event.stop()
-        event.prevent_default()
+        if self.take_key(event):
+            event.stop()
+            event.prevent_default()
+
+    def take_key(self, event: events.Key) -> bool:
+        """Edit the line; False for a key that edits nothing."""
+        return self._edit(event.key, event.character if event.is_printable else None)
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -80,6 +80,12 @@ class Ticket(Painted, can_focus=True):
         return character is not None and character.isprintable()
 
     def on_key(self, event: events.Key) -> None:
+        if self.take_key(event):
+            event.stop()
+            event.prevent_default()
+
+    def take_key(self, event: events.Key) -> bool:
+        """Write what was typed; False for a key that is no writing."""
         if event.key == "backspace":
             self._erase()
         elif event.key == "delete":
@@ -87,9 +93,8 @@ class Ticket(Painted, can_focus=True):
         elif event.is_printable and event.character is not None:
             self._type(event.character)
         else:
-            return
-        event.stop()
-        event.prevent_default()
+            return False
+        return True
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
