@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pilots import MakeApp, connected, until
+from pilots import ROUNDS, MakeApp, connected, screen_text, until
 from scripted import NOW, Frame, ScriptedLink, connection, empty_view, frame, view
 from textual.pilot import Pilot
 
 from console.engine import state as s
+from console.ui.app import ConsoleApp
 from console.ui.store import Phase
 
 Before = Callable[[Pilot[Any]], Awaitable[None]]
@@ -63,25 +65,56 @@ STATES: dict[str, Callable[[], Any]] = {
 }
 
 
+def _busy(app: ConsoleApp) -> bool:
+    """Whether something is still under way that may change the picture."""
+    entry = app.trade._entry
+    checking = entry is not None and (entry.checking or entry._timer is not None)
+    working = any(not w.is_finished and w.group != "frames" for w in app.workers)
+    return bool(app._dirty) or checking or working
+
+
 async def _settled(pilot: Pilot[Any]) -> None:
+    """Until nothing is under way, everything is drawn and the screen stays as it is."""
     app = pilot.app
+    assert isinstance(app, ConsoleApp)
+    await until(pilot, lambda: app.whole, "whole")
     if app.link is None or app.link.start is not None:  # type: ignore[attr-defined]
         await connected(pilot)
-    await until(pilot, lambda: not app._dirty)  # type: ignore[attr-defined]
-    app.draw()  # type: ignore[attr-defined]
-    await pilot.pause()
+    shown = None
+    for _ in range(ROUNDS):
+        await until(pilot, lambda: not _busy(app), "idle")
+        app.draw()
+        await pilot.pause()
+        before, shown = shown, screen_text(app)
+        if shown == before and not _busy(app):
+            return
+    raise AssertionError("the screen never settled")
 
 
-def pressing(*keys: str, until_text: str = "") -> Before:
-    """Press keys once the app is connected, and wait for a word."""
+@dataclass(frozen=True)
+class Seen:
+    """A step of a scene: wait until these words stand on the screen, so many times."""
+
+    words: str
+    times: int = 1
+
+    async def wait(self, pilot: Pilot[Any], app: ConsoleApp) -> None:
+        await until(pilot, lambda: screen_text(app).count(self.words) >= self.times, self.words)
+        await _settled(pilot)
+
+
+def pressing(*steps: str | Seen) -> Before:
+    """Press keys once the app is connected, and wait for what is to be seen between them."""
 
     async def before(pilot: Pilot[Any]) -> None:
-        from pilots import screen_text
-
+        app = pilot.app
+        assert isinstance(app, ConsoleApp)
         await _settled(pilot)
-        await pilot.press(*keys)
-        if until_text:
-            await until(pilot, lambda: until_text in screen_text(pilot.app), until_text)  # type: ignore[arg-type]
+        for step in steps:
+            if isinstance(step, Seen):
+                await step.wait(pilot, app)
+            else:
+                await pilot.press(step)
         await _settled(pilot)
 
     return before
@@ -103,22 +136,26 @@ def test_trade(snap_compare: Any, make_app: MakeApp, state: str, size: str, them
     assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
 
 
+CHECKED = Seen("✓ 14 checks")
+TOO_MANY = Seen("max_order_qty")
+ASKED = Seen("do it")
 SCENES: dict[str, tuple[Before, str]] = {
-    "ticket": (
-        pressing("down", "b", *"100", "tab", "l", "tab", "m", until_text="✓ 14 checks"),
-        "dark",
-    ),
-    "ticket_refused": (pressing("down", "b", *"9999", until_text="max_order_qty"), "light"),
+    "ticket": (pressing("down", "b", *"100", "tab", "l", "tab", "m", CHECKED), "dark"),
+    "ticket_refused": (pressing("down", "b", *"9999", TOO_MANY), "light"),
     "line_wrong": (pressing("colon", *"buy 100 IBM @@ 5"), "dark"),
-    "confirm": (pressing("down", "b", *"100", "enter", until_text="bp after"), "dark"),
-    "refused": (pressing("down", "b", *"9999", "enter", "enter", until_text="REFUSED"), "light"),
-    "kill": (pressing("k", *"flat"), "dark"),
-    "story": (pressing("enter", until_text="slippage"), "dark"),
-    "risk": (pressing("3", until_text="LIMITS"), "colour-blind"),
-    "session": (pressing("4", until_text="FILLS"), "dark"),
-    "services": (pressing("5", until_text="NOTICES"), "high-contrast"),
-    "help": (pressing("question_mark", until_text="KEYS"), "dark"),
+    "confirm": (pressing("down", "b", *"100", CHECKED, "enter", Seen("bp after", times=2)), "dark"),
+    "refused": (
+        pressing("down", "b", *"9999", TOO_MANY, "enter", ASKED, "enter", Seen("REFUSED")),
+        "light",
+    ),
+    "kill": (pressing("k", *"flat", Seen("type flatten: flat")), "dark"),
+    "story": (pressing("enter", Seen("slippage")), "dark"),
+    "risk": (pressing("3", Seen("LIMITS")), "colour-blind"),
+    "session": (pressing("4", Seen("FILLS")), "dark"),
+    "services": (pressing("5", Seen("NOTICES")), "high-contrast"),
+    "help": (pressing("question_mark", Seen("KEYS")), "dark"),
     "sixteen": (pressing("down"), "sixteen"),
+    "zoomed": (pressing("z", Seen("esc back")), "dark"),
 }
 
 

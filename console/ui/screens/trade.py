@@ -137,6 +137,7 @@ class TradeScreen(ConsoleScreen):
         pane.add_class("-zoom")
         if pane.parent is not None and isinstance(pane.parent, Widget):
             pane.parent.add_class("-holds")
+        self.app.note_choice()
 
     def unzoom(self) -> bool:
         """Back to all panes; whether there was anything to undo."""
@@ -144,6 +145,8 @@ class TradeScreen(ConsoleScreen):
         self.remove_class("-zoomed")
         for widget in self.query(".-zoom, .-holds"):
             widget.remove_class("-zoom", "-holds")
+        if zoomed:
+            self.app.note_choice()
         return zoomed
 
     def act_screen_back(self) -> None:
