@@ -34,10 +34,21 @@ def new_id() -> str:
 
 
 class Level(Struct, frozen=True, kw_only=True):
-    """A price level: absolute, or in percent of the entry price (signed). Exactly one is set."""
+    """A price level: absolute, or in percent of the entry price (signed). Exactly one is set.
+
+    A stop loss may trail instead, by an amount (`trail_price`) or by percent (`trail_percent`)
+    behind the best price since the entry. The broker's legs don't, so the engine moves them.
+    """
 
     price: Decimal | None = None
     percent: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+
+    @property
+    def trails(self) -> bool:
+        """Whether it follows the price."""
+        return self.trail_price is not None or self.trail_percent is not None
 
 
 class Command(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -10,6 +10,9 @@ The ticket, the command line of the face and `trading-console order` all speak i
     sell half SPY                     a part of the position: half, third, quarter, all, or 2/3
     buy 100 IBM if >= 183 @ 183.20    when the price gets there: a stop, with `@` a stop limit
     sell 100 IBM trail 1%             a trailing stop, in percent or in dollars
+    buy 100 IBM @ 182.50 +2% trail 1%   a bracket whose stop trails: with a limit, a trigger or a
+                                      profit level `trail` is its leg
+    buy 100 IBM @ market trail 1%     at the market, with a trailing stop as its leg
     cancel all · cancel IBM · cancel 2 · close IBM · close half IBM · replace 2 @ 182.60
     halt · reduce · resume · flatten · reconcile · settle ID filled
     preview buy 100 IBM               only the risk report
@@ -28,6 +31,7 @@ from typing import NoReturn, Protocol
 
 import msgspec
 
+from console.engine.command_lines import format_command as format_command
 from console.engine.commands import (
     AnyCommand,
     CancelAll,
@@ -74,7 +78,6 @@ _FRACTIONS = {
     "quarter": Decimal("0.25"),
     "all": Decimal(1),
 }
-_FRACTION_NAMES = {Decimal("0.5"): "half", Decimal("0.25"): "quarter", Decimal(1): "all"}
 _PEGS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
     "bid": lambda bid, _ask: bid,
     "ask": lambda _bid, ask: ask,
@@ -253,13 +256,14 @@ def _order(cursor: _Line, side: Side) -> SubmitOrder:
     limit = stop = trail_price = trail_percent = None
     levels: dict[str, Level] = {}
     tif = TimeInForce.DAY
-    extended = reduce_only = False
+    extended = reduce_only = at_market = False
 
     while (word := cursor.peek()) is not None:
         if word in ("@", "at", "limit"):
             cursor.next("a price")
             _once(cursor, limit is None, "a limit price")
             if cursor.take("market") or cursor.take("mkt"):
+                at_market = True
                 continue
             limit = cursor.price(symbol)
         elif word in ("if", "stop"):
@@ -295,8 +299,12 @@ def _order(cursor: _Line, side: Side) -> SubmitOrder:
                 + ", ".join(sorted(_TIMES_IN_FORCE)),
             )
 
-    if (trail_price or trail_percent) and (limit is not None or stop is not None):
-        cursor.refuse_previous("a trailing stop takes neither a limit nor a trigger price")
+    if trail_price is not None or trail_percent is not None:
+        if "stop_loss" in levels:
+            cursor.refuse_previous("a stop loss and a trail are two stops; give one of them")
+        if at_market or limit is not None or stop is not None or levels:
+            levels["stop_loss"] = Level(trail_price=trail_price, trail_percent=trail_percent)
+            trail_price = trail_percent = None
     order = SubmitOrder(
         symbol=symbol,
         side=side,
@@ -367,6 +375,8 @@ def _trail(cursor: _Line) -> tuple[Decimal | None, Decimal | None]:
     number = _number(text.rstrip("%"))
     if number is None or number <= 0:
         cursor.refuse_previous(f"{text!r} is no trail; write 1% or 0.50")
+    if text.endswith("%") and number >= 100:
+        cursor.refuse_previous(f"a trail of {text} reaches no price above zero")
     return (None, number) if text.endswith("%") else (number, None)
 
 
@@ -477,102 +487,3 @@ _VERBS: dict[str, Callable[[_Line], AnyCommand]] = {
 }
 VERBS: Sequence[str] = ("buy", "sell", "preview", *_VERBS)
 """Every word that a line can begin with."""
-
-
-def _plain(number: Decimal) -> str:
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _fraction_text(fraction: Decimal) -> str:
-    if fraction in _FRACTION_NAMES:
-        return _FRACTION_NAMES[fraction]
-    for denominator in range(2, 1000):
-        numerator = (fraction * denominator).to_integral_value()
-        if numerator > 0 and numerator / denominator == fraction:
-            return f"{numerator}/{denominator}"
-    return f"{_plain(fraction * 100)}%"
-
-
-def _size_text(order: SubmitOrder) -> str:
-    if order.qty is not None:
-        return _plain(order.qty)
-    if order.notional is not None:
-        return f"${_plain(order.notional)}"
-    if order.equity_fraction is not None:
-        return f"{_plain(order.equity_fraction * 100)}%"
-    if order.position_fraction is not None:
-        return _fraction_text(order.position_fraction)
-    raise ValueError("an order without a size: set qty, notional or one of the fractions")
-
-
-def _order_text(order: SubmitOrder) -> str:
-    words = ["preview"] if order.preview else []
-    words += [order.side.value, _size_text(order), order.symbol]
-    if order.stop_price is not None:
-        sign = ">=" if order.side is Side.BUY else "<="
-        words += ["if", sign, _plain(order.stop_price)]
-    if order.limit_price is not None:
-        words += ["@", _plain(order.limit_price)]
-    if order.trail_percent is not None:
-        words += ["trail", f"{_plain(order.trail_percent)}%"]
-    if order.trail_price is not None:
-        words += ["trail", _plain(order.trail_price)]
-    for name, level in (("tp", order.take_profit), ("sl", order.stop_loss)):
-        if level is not None and level.percent is not None:
-            words.append(f"{'+' if level.percent > 0 else ''}{_plain(level.percent)}%")
-        elif level is not None and level.price is not None:
-            words += [name, _plain(level.price)]
-    if order.time_in_force is not TimeInForce.DAY:
-        words.append(order.time_in_force.value)
-    words += ["ext"] * order.extended_hours + ["reduce"] * order.reduce_only
-    return " ".join(words)
-
-
-def _replace_text(command: ReplaceOrder) -> str:
-    words = ["replace", command.client_order_id]
-    if command.qty is not None:
-        words.append(_plain(command.qty))
-    for word, value in (
-        ("@", command.limit_price),
-        ("stop", command.stop_price),
-        ("trail", command.trail),
-    ):
-        if value is not None:
-            words += [word, _plain(value)]
-    if command.time_in_force is not None:
-        words.append(command.time_in_force.value)
-    return " ".join(words)
-
-
-_STATE_WORDS = {
-    TradingState.HALTED: "halt",
-    TradingState.REDUCING: "reduce",
-    TradingState.ACTIVE: "resume",
-}
-
-
-def format_command(command: AnyCommand) -> str:
-    """The line that parses to `command`. Raises ValueError for a command that has none."""
-    match command:
-        case SubmitOrder():
-            return _order_text(command)
-        case ReplaceOrder():
-            return _replace_text(command)
-        case CancelOrder():
-            return f"cancel {command.client_order_id}"
-        case CancelAll():
-            return "cancel all" if command.symbol is None else f"cancel {command.symbol}"
-        case ClosePosition():
-            part = "" if command.fraction == 1 else f"{_fraction_text(command.fraction)} "
-            return f"close {part}{command.symbol}"
-        case SetTradingState():
-            return f"{_STATE_WORDS[command.state]} {command.reason}".rstrip()
-        case Flatten():
-            return f"flatten {command.reason}".rstrip()
-        case Reconcile():
-            return "reconcile"
-        case SettleOrder():
-            return f"settle {command.client_order_id} {command.outcome.lower()}"
-        case _:
-            raise ValueError(f"{type(command).__name__} has no line of its own")

@@ -63,6 +63,7 @@ class Draft:
     tif: TimeInForce = TimeInForce.DAY
     profit: str = ""
     loss: str = ""
+    """A level; `t1%` or `t0.50` is one that trails."""
     flags: tuple[str, ...] = ()
     """`ext` and `reduce`, which have no field of their own."""
 
@@ -85,8 +86,14 @@ class Draft:
             words += ["@", self.limit]
         if "trail" in FIELDS[self.order_type] and self.trail:
             words += ["trail", self.trail]
+        trails = self.loss.startswith("t")
+        if trails and not self.profit and self.order_type is OrderType.MARKET:
+            words += ["@", "market"]
         words += self._level("tp", self.profit, up=self.side is Side.BUY)
-        words += self._level("sl", self.loss, up=self.side is Side.SELL)
+        if trails:
+            words += ["trail", self.loss.removeprefix("t").strip()]
+        else:
+            words += self._level("sl", self.loss, up=self.side is Side.SELL)
         if self.tif is not TimeInForce.DAY:
             words.append(self.tif.value)
         return " ".join(word for word in (*words, *self.flags) if word)
@@ -164,6 +171,10 @@ class Draft:
 def _level_text(level: Level | None) -> str:
     if level is None:
         return ""
+    if level.trail_percent is not None:
+        return f"t{plain(level.trail_percent)}%"
+    if level.trail_price is not None:
+        return f"t{plain(level.trail_price)}"
     if level.percent is not None:
         return f"{plain(abs(level.percent))}%"
     return plain(level.price) if level.price is not None else ""
@@ -186,11 +197,14 @@ def _nudged_size(size: str, steps: int, lot: int) -> str:
 
 
 def _nudged_level(text: str, steps: int) -> str:
+    if text.startswith("t"):
+        moved = _nudged_level(text.removeprefix("t"), steps)
+        return f"t{moved}" if moved else ""
     if text and not text.endswith("%"):
         return _nudged_price(text, steps, None)
     value = number(text.strip("%+-")) or Decimal(0)
-    moved = value + steps * LEVEL_STEP
-    return f"{plain(moved)}%" if moved > 0 else ""
+    percent = value + steps * LEVEL_STEP
+    return f"{plain(percent)}%" if percent > 0 else ""
 
 
 def _nudged_price(text: str, steps: int, start: Decimal | None) -> str:

@@ -59,9 +59,9 @@ def _order(order: c.SubmitOrder, store: Store, report: RiskReport | None) -> str
     if order.take_profit is not None:
         words.append(f"with take profit {_level(order.take_profit)}")
     if order.stop_loss is not None:
-        words.append(
-            f"{'and' if order.take_profit else 'with'} stop loss {_level(order.stop_loss)}"
-        )
+        joined = "and" if order.take_profit else "with"
+        name = "a stop that trails by" if order.stop_loss.trails else "stop loss"
+        words.append(f"{joined} {name} {_level(order.stop_loss)}")
     if order.time_in_force is not TimeInForce.DAY:
         tif = order.time_in_force.value
         words.append("good till canceled" if tif == "gtc" else tif)
@@ -111,6 +111,9 @@ def _price(order: c.SubmitOrder) -> str:
 
 
 def _level(level: c.Level) -> str:
+    if level.trails:
+        percent = level.trail_percent
+        return text.price(level.trail_price) if percent is None else f"{percent:f} %"
     return text.price(level.price) if level.percent is None else f"{level.percent:+f} %"
 
 

@@ -24,6 +24,10 @@ LINES = (
     "sell 100 IBM if <= 180",
     "sell 100 IBM trail 1%",
     "sell 100 IBM trail 0.5 gtc",
+    "buy 100 IBM @ 182.5 +2% trail 1%",
+    "buy 100 IBM tp 190 trail 0.75",
+    "buy 100 IBM @ market trail 1%",
+    "sell 100 IBM if <= 180 trail 1% gtc",
     "buy 10 IBM @ 180 tp 190 sl 170 ext reduce",
 )
 

@@ -90,6 +90,45 @@ LINES = {
     "sell 100 IBM trail 0.50": order(
         side=Side.SELL, qty=D(100), order_type=OrderType.TRAILING_STOP, trail_price=D("0.50")
     ),
+    "buy 100 IBM @ 182.50 +2% trail 1%": order(
+        qty=D(100),
+        order_type=OrderType.LIMIT,
+        limit_price=D("182.50"),
+        order_class=OrderClass.BRACKET,
+        take_profit=Level(percent=D(2)),
+        stop_loss=Level(trail_percent=D(1)),
+    ),
+    "buy 100 IBM trail 0.75 tp 190": order(
+        qty=D(100),
+        order_class=OrderClass.BRACKET,
+        take_profit=Level(price=D(190)),
+        stop_loss=Level(trail_price=D("0.75")),
+    ),
+    "sell 100 IBM -2% trail 1%": order(
+        side=Side.SELL,
+        qty=D(100),
+        order_class=OrderClass.BRACKET,
+        take_profit=Level(percent=D(-2)),
+        stop_loss=Level(trail_percent=D(1)),
+    ),
+    "buy 100 IBM @ market trail 1%": order(
+        qty=D(100), order_class=OrderClass.OTO, stop_loss=Level(trail_percent=D(1))
+    ),
+    "buy 100 IBM trail 1% @ 180 gtc": order(
+        qty=D(100),
+        order_type=OrderType.LIMIT,
+        limit_price=D(180),
+        time_in_force=TimeInForce.GTC,
+        order_class=OrderClass.OTO,
+        stop_loss=Level(trail_percent=D(1)),
+    ),
+    "buy 100 IBM if >= 183 trail 1%": order(
+        qty=D(100),
+        order_type=OrderType.STOP,
+        stop_price=D(183),
+        order_class=OrderClass.OTO,
+        stop_loss=Level(trail_percent=D(1)),
+    ),
     "buy 10 IBM @ 180 ext reduce": order(
         qty=D(10),
         order_type=OrderType.LIMIT,
@@ -149,7 +188,10 @@ WRONG = {
     "buy 100 IBM @ 182 @ 183": (18, "stands twice"),
     "buy 100 IBM soon": (12, "not understood"),
     "buy 100 IBM if <= 180": (15, "use a limit"),
-    "buy 100 IBM trail 1% @ 180": (23, "neither a limit"),
+    "buy 100 IBM trail 1% -1%": (21, "two stops"),
+    "buy 100 IBM @ 180 sl 179 trail 1%": (31, "two stops"),
+    "buy 100 IBM trail 1% trail 2%": (21, "stands twice"),
+    "buy 100 IBM @ 180 trail 100%": (24, "no price above zero"),
     "buy 100 SPY @ mid": (14, "no fresh quote"),
     "buy 5 IBM +0%": (10, "no level"),
     "sell 200% IBM": (5, "more than the position"),
@@ -204,11 +246,15 @@ def orders(draw: st.DrawFn) -> SubmitOrder:
     levels = {}
     for name, sign in (("take_profit", 1), ("stop_loss", -1)):
         sign *= 1 if side is Side.BUY else -1
-        level = draw(
+        choices = (
             st.none()
             | prices.map(lambda p: Level(price=p))
             | st.integers(1, 99).map(lambda n, s=sign: Level(percent=D(s * n)))
         )
+        if name == "stop_loss":
+            choices |= prices.map(lambda p: Level(trail_price=p))
+            choices |= st.integers(1, 99).map(lambda n: Level(trail_percent=D(n)))
+        level = draw(choices)
         if level is not None:
             levels[name] = level
     return SubmitOrder(

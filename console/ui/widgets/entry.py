@@ -207,9 +207,13 @@ class OrderEntry(Doer, Vertical):  # type: ignore[misc]
         entry = order.limit_price or order.stop_price or self.app.middle(order.symbol)
         if entry is None:
             return None
-        if order.stop_loss.price is not None:
-            return entry, order.stop_loss.price
-        percent = order.stop_loss.percent
+        stop = order.stop_loss
+        if stop.price is not None:
+            return entry, stop.price
+        away = -1 if order.side is Side.BUY else 1
+        if stop.trail_price is not None:
+            return entry, entry + away * stop.trail_price
+        percent = stop.percent if stop.trail_percent is None else away * stop.trail_percent
         return None if percent is None else (entry, entry * (1 + percent / 100))
 
     # -- the risk line -----------------------------------------------------------------------

@@ -33,7 +33,7 @@ _ASKS = {
     "order_type": "↑↓ market, limit, stop, stop limit, trailing stop; or m, l, s, t",
     "tif": "↑↓ how long: day, gtc, opg, cls, ioc, fok",
     "profit": "take profit at 2% or at a price; ↑↓ by a quarter percent",
-    "loss": "stop loss at 1% or at a price; ↑↓ by a quarter percent",
+    "loss": "stop loss at 1% or at a price, t1% trails; ↑↓ by a quarter percent",
 }
 _TYPE_KEYS = {
     "m": OrderType.MARKET, "l": OrderType.LIMIT, "s": OrderType.STOP, "t": OrderType.TRAILING_STOP,
