@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chrono::{Datelike, Days, NaiveDate};
 use common::calendar::{self, HOUR, MINUTE};
 
-use super::wire::WireBar;
 use crate::recording::{BarRow, DayRow, Series, merge};
 use crate::replay::{PlayDay, Quote, Schedule, SymbolDay, SymbolId, Tick, Trade};
 
@@ -87,7 +86,7 @@ impl History {
         timeframe: Timeframe,
         start: i64,
         end: i64,
-    ) -> Vec<WireBar> {
+    ) -> Vec<BarRow> {
         let end = end.min(self.now);
         if start > end {
             return Vec::new();
@@ -109,7 +108,7 @@ impl History {
     }
 
     /// Bars of a part of a day; each counts from New York's midnight.
-    fn within_days(&self, symbol: SymbolId, length: i64, start: i64, end: i64) -> Vec<WireBar> {
+    fn within_days(&self, symbol: SymbolId, length: i64, start: i64, end: i64) -> Vec<BarRow> {
         let mut bars = Vec::new();
         for day in self
             .schedule
@@ -123,10 +122,10 @@ impl History {
                     .chunk_by(|one, next| bucket(one) == bucket(next))
                     .filter_map(|group| {
                         let bar = merge(group.iter().copied())?;
-                        Some(WireBar::from(BarRow {
+                        Some(BarRow {
                             start: midnight + bucket(&bar) * length,
                             ..bar
-                        }))
+                        })
                     }),
             );
         }
@@ -134,23 +133,17 @@ impl History {
     }
 
     /// Bars of one or more days; the days are those of the regular sessions.
-    fn of_days(
-        &self,
-        symbol: SymbolId,
-        timeframe: Timeframe,
-        start: i64,
-        end: i64,
-    ) -> Vec<WireBar> {
+    fn of_days(&self, symbol: SymbolId, timeframe: Timeframe, start: i64, end: i64) -> Vec<BarRow> {
         let first = timeframe.first_day(calendar::date_at(start));
         let days = self.days(symbol, first, calendar::date_at(self.now));
         let begin = |bar: &BarRow| timeframe.first_day(calendar::date_at(bar.start));
         days.chunk_by(|one, next| begin(one) == begin(next))
             .filter_map(|group| {
                 let bar = merge(group.iter().copied())?;
-                Some(WireBar::from(BarRow {
+                Some(BarRow {
                     start: calendar::midnight(begin(&bar)),
                     ..bar
-                }))
+                })
             })
             .take_while(|bar| bar.start <= end)
             .collect()
@@ -207,19 +200,18 @@ impl History {
     }
 
     /// The day at hand and the one before it, of those with a bar.
-    pub(super) fn last_days(&self, symbol: SymbolId) -> (Option<WireBar>, Option<WireBar>) {
+    pub(super) fn last_days(&self, symbol: SymbolId) -> (Option<BarRow>, Option<BarRow>) {
         // Two weeks hold two trading days even around the longest closing there was.
         let today = calendar::date_at(self.now);
         let mut days = self.days(symbol, today - Days::new(14), today);
-        let last = days.pop().map(WireBar::from);
-        (last, days.pop().map(WireBar::from))
+        let last = days.pop();
+        (last, days.pop())
     }
 
     /// The last finished minute.
-    pub(super) fn last_minute(&self, symbol: SymbolId) -> Option<WireBar> {
+    pub(super) fn last_minute(&self, symbol: SymbolId) -> Option<BarRow> {
         self.recent_days()
             .find_map(|day| self.minutes(symbol, &day).last())
-            .map(WireBar::from)
     }
 
     /// Today, if it has prices, and some days before it, the newest first.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use common::calendar;
 use tokio::sync::{Notify, mpsc};
 
-use super::wire::{self, Format, Json, MsgPack, Tape, WireBar};
-use crate::recording::Recording;
+use super::wire::{self, Format, Json, MsgPack, Tape};
+use crate::recording::{BarRow, Recording};
 use crate::replay::{Bar, Quote, SymbolId, Tick, Trade};
 
 /// What a client can subscribe to.
@@ -63,7 +63,7 @@ pub(super) struct Latest {
     pub(super) quote: Option<Quote>,
     pub(super) trade: Option<Trade>,
     pub(super) bar: Option<Bar>,
-    day: Option<WireBar>,
+    day: Option<BarRow>,
 }
 
 /// What a client's connection holds of the hub. Dropping it ends the subscription.
@@ -201,7 +201,7 @@ impl Hub {
             Tick::Bar(bar) => {
                 latest.bar = Some(*bar);
                 let day = latest.add_to_day(bar);
-                let minute = WireBar::from(bar);
+                let minute = bar.row();
                 inner.send(self.queue_bytes, Channel::Bars, symbol, |out, format| {
                     bar_message(out, format, "b", name, &minute)
                 });
@@ -256,7 +256,7 @@ impl Hub {
     }
 }
 
-fn bar_message(out: &mut Vec<u8>, format: Format, kind: &str, name: &str, bar: &WireBar) {
+fn bar_message(out: &mut Vec<u8>, format: Format, kind: &str, name: &str, bar: &BarRow) {
     match format {
         Format::Json => wire::bar::<Json>(out, Some((kind, name)), bar),
         Format::MsgPack => wire::bar::<MsgPack>(out, Some((kind, name)), bar),
@@ -265,7 +265,7 @@ fn bar_message(out: &mut Vec<u8>, format: Format, kind: &str, name: &str, bar: &
 
 impl Latest {
     /// The daily bar after a minute of the regular session; `None` outside of it.
-    fn add_to_day(&mut self, bar: &Bar) -> Option<WireBar> {
+    fn add_to_day(&mut self, bar: &Bar) -> Option<BarRow> {
         if !calendar::is_open(bar.start) {
             return None;
         }
@@ -275,7 +275,7 @@ impl Latest {
                 let volume = day.volume + bar.volume;
                 let turnover = i128::from(day.vwap.micros()) * i128::from(day.volume)
                     + i128::from(bar.vwap.micros()) * i128::from(bar.volume);
-                WireBar {
+                BarRow {
                     high: day.high.max(bar.high),
                     low: day.low.min(bar.low),
                     close: bar.close,
@@ -287,10 +287,7 @@ impl Latest {
                     ..day
                 }
             }
-            _ => WireBar {
-                start,
-                ..WireBar::from(bar)
-            },
+            _ => BarRow { start, ..bar.row() },
         };
         self.day = Some(day);
         self.day

@@ -3,8 +3,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::history::{History, Timeframe};
-use super::wire::{self, Json, MsgPack, WireBar};
+use super::wire::{self, Json, MsgPack};
 use super::*;
+use crate::recording::BarRow;
 use crate::replay::tests::{schedule, utc};
 use crate::replay::{Price, Print, Quote, SymbolId, Trade};
 
@@ -19,7 +20,7 @@ fn id(history: &History, symbol: &str) -> SymbolId {
     history.schedule.recording().id(symbol).unwrap()
 }
 
-fn bars(now: &str, symbol: &str, timeframe: &str, start: &str, end: &str) -> Vec<WireBar> {
+fn bars(now: &str, symbol: &str, timeframe: &str, start: &str, end: &str) -> Vec<BarRow> {
     let history = history(now);
     let timeframe = Timeframe::parse(timeframe).unwrap();
     history.bars(id(&history, symbol), timeframe, utc(start), utc(end))
@@ -104,7 +105,7 @@ fn longer_bars_are_the_minutes_they_hold() {
             minutes.iter().map(|bar| bar.volume).sum::<u64>()
         );
         for bar in &longer {
-            let held: Vec<&WireBar> = minutes
+            let held: Vec<&BarRow> = minutes
                 .iter()
                 .filter(|minute| (bar.start..bar.start + length).contains(&minute.start))
                 .collect();
@@ -205,7 +206,7 @@ fn repeated_days_have_bars_of_their_own() {
         "2013-10-07T04:00:00Z",
         "2013-10-20T00:00:00Z",
     );
-    let closes = |bars: &[WireBar]| bars.iter().map(|bar| bar.close).collect::<Vec<_>>();
+    let closes = |bars: &[BarRow]| bars.iter().map(|bar| bar.close).collect::<Vec<_>>();
     assert_eq!(later.len(), 3);
     assert_eq!(closes(&later), closes(&first));
     assert_eq!(later[2].start, utc("2013-10-14T04:00:00Z"));
@@ -364,7 +365,7 @@ proptest! {
     #[test]
     fn bars_in_json_are_json(o in 1_i64..1_000_000_000, v in any::<u64>(), n in any::<u32>(), at in 0_i64..4_000_000_000_000_000_000) {
         let price = Price::from_micros(o);
-        let bar = WireBar { start: at, open: price, high: price, low: price, close: price, vwap: price, volume: v, trade_count: n };
+        let bar = BarRow { start: at, open: price, high: price, low: price, close: price, vwap: price, volume: v, trade_count: n };
         let mut out = Vec::new();
         wire::bar::<Json>(&mut out, None, &bar);
         let value: Value = serde_json::from_slice(&out).unwrap();

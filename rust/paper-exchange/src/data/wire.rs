@@ -3,7 +3,7 @@
 use common::calendar::{self, MINUTE, SECOND};
 
 use crate::recording::BarRow;
-use crate::replay::{Bar, Price, Print, Quote, Trade};
+use crate::replay::{Price, Print, Quote, Trade};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -223,70 +223,6 @@ fn civil(days: i64) -> (u32, u32, u32) {
     (year as u32, month as u32, day as u32)
 }
 
-/// A bar of any length as clients see it; `start` is its timestamp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WireBar {
-    pub(super) start: i64,
-    pub(super) open: Price,
-    pub(super) high: Price,
-    pub(super) low: Price,
-    pub(super) close: Price,
-    pub(super) vwap: Price,
-    pub(super) volume: u64,
-    pub(super) trade_count: u32,
-}
-
-impl From<BarRow> for WireBar {
-    fn from(bar: BarRow) -> WireBar {
-        let BarRow {
-            start,
-            open,
-            high,
-            low,
-            close,
-            vwap,
-            volume,
-            trade_count,
-        } = bar;
-        WireBar {
-            start,
-            open,
-            high,
-            low,
-            close,
-            vwap,
-            volume,
-            trade_count,
-        }
-    }
-}
-
-impl From<&Bar> for WireBar {
-    fn from(bar: &Bar) -> WireBar {
-        let Bar {
-            start,
-            open,
-            high,
-            low,
-            close,
-            vwap,
-            volume,
-            trade_count,
-            ..
-        } = *bar;
-        WireBar {
-            start,
-            open,
-            high,
-            low,
-            close,
-            vwap,
-            volume,
-            trade_count,
-        }
-    }
-}
-
 /// `T` and `S` of a message of the stream; REST leaves them out.
 pub(super) type Head<'a> = Option<(&'a str, &'a str)>;
 
@@ -300,7 +236,7 @@ fn begin<W: Writer>(out: &mut Vec<u8>, head: Head<'_>, fields: u32) {
     }
 }
 
-pub(super) fn bar<W: Writer>(out: &mut Vec<u8>, head: Head<'_>, bar: &WireBar) {
+pub(super) fn bar<W: Writer>(out: &mut Vec<u8>, head: Head<'_>, bar: &BarRow) {
     begin::<W>(out, head, 8);
     W::name(out, "o", head.is_none());
     W::price(out, bar.open);

@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
+use crate::recording::BarRow;
+
 /// A price in millionths of a dollar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Price(i64);
@@ -94,6 +96,33 @@ pub struct Bar {
     /// Shares.
     pub volume: u64,
     pub trade_count: u32,
+}
+
+impl Bar {
+    /// The bar as recordings and clients have it: without its end and its symbol.
+    pub fn row(&self) -> BarRow {
+        let Bar {
+            start,
+            open,
+            high,
+            low,
+            close,
+            vwap,
+            volume,
+            trade_count,
+            ..
+        } = *self;
+        BarRow {
+            start,
+            open,
+            high,
+            low,
+            close,
+            vwap,
+            volume,
+            trade_count,
+        }
+    }
 }
 
 /// `at` is market time in nanoseconds since the epoch. Ticks come in the order of `at`. At one

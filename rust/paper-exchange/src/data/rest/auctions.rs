@@ -1,18 +1,14 @@
 //! Opening and closing auctions: the first and the last print of each regular session.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, Query, State};
-use axum::response::Response;
+use axum::extract::{Query, State};
 use chrono::NaiveDate;
 use common::calendar;
 
 use super::super::history::History;
 use super::super::wire::{Json, Tape, Writer};
-use super::page::{self, Page, Row};
-use super::query::{self, Fields, Refused};
-use super::{Answer, Symbols, history, paged};
-use crate::data::Market;
+use super::page::Row;
+use super::query::{Fields, Refused};
+use super::{Answer, One, Shared, history_page};
 use crate::replay::{Print, SymbolId, Trade};
 
 /// The auctions of one day, as far as they have taken place.
@@ -83,46 +79,15 @@ fn of(
     days.into_iter()
 }
 
-fn auction_page(market: &Market, fields: &Fields, symbols: &Symbols) -> Result<Page, Refused> {
+pub(super) async fn auctions(
+    State(market): Shared,
+    one: One,
+    Query(fields): Query<Fields>,
+) -> Answer {
     if let Some(feed) = fields.get("feed").filter(|feed| *feed != "sip") {
         return Err(Refused::invalid(format!(
             "invalid feed: {feed} (auctions are of sip)"
         )));
     }
-    let history = history(market);
-    let window = query::window(fields, history.now)?;
-    let rows = |symbol, start, end| of(&history, symbol, start, end);
-    Ok(page::fill(
-        symbols,
-        &window,
-        |symbol| market.hub.tape(symbol),
-        rows,
-    ))
-}
-
-pub(super) async fn many(
-    State(market): State<Arc<Market>>,
-    Query(fields): Query<Fields>,
-) -> Answer {
-    let symbols = query::symbols(&fields, &market.schedule)?;
-    Ok(paged(
-        "auctions",
-        &fields,
-        &auction_page(&market, &fields, &symbols)?,
-        None,
-    ))
-}
-
-pub(super) async fn one(
-    State(market): State<Arc<Market>>,
-    Path(symbol): Path<String>,
-    Query(fields): Query<Fields>,
-) -> Result<Response, Refused> {
-    let symbols = vec![query::symbol(&symbol, &market.schedule)?];
-    Ok(paged(
-        "auctions",
-        &fields,
-        &auction_page(&market, &fields, &symbols)?,
-        Some(&symbol),
-    ))
+    history_page(&market, &one, &fields, "auctions", of)
 }

@@ -18,10 +18,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use self::page::{Page, Row};
-use self::query::{Fields, Refused, Window};
+use self::query::{Fields, Refused};
 use super::Market;
 use super::history::{History, Timeframe};
-use super::wire::WireBar;
+use crate::recording::BarRow;
 use crate::replay::{Quote, SymbolId, Trade};
 
 type Shared = State<Arc<Market>>;
@@ -32,7 +32,7 @@ pub(super) fn router(market: Arc<Market>) -> Router {
         .route("/v2/stocks/bars", get(bars))
         .route("/v2/stocks/quotes", get(quotes))
         .route("/v2/stocks/trades", get(trades))
-        .route("/v2/stocks/auctions", get(auctions::many))
+        .route("/v2/stocks/auctions", get(auctions::auctions))
         .route("/v2/stocks/bars/latest", get(latest_bars))
         .route("/v2/stocks/quotes/latest", get(latest_quotes))
         .route("/v2/stocks/trades/latest", get(latest_trades))
@@ -42,10 +42,10 @@ pub(super) fn router(market: Arc<Market>) -> Router {
             "/v2/stocks/meta/conditions/{ticktype}",
             get(meta::conditions),
         )
-        .route("/v2/stocks/{symbol}/bars", get(symbol_bars))
-        .route("/v2/stocks/{symbol}/quotes", get(symbol_quotes))
-        .route("/v2/stocks/{symbol}/trades", get(symbol_trades))
-        .route("/v2/stocks/{symbol}/auctions", get(auctions::one))
+        .route("/v2/stocks/{symbol}/bars", get(bars))
+        .route("/v2/stocks/{symbol}/quotes", get(quotes))
+        .route("/v2/stocks/{symbol}/trades", get(trades))
+        .route("/v2/stocks/{symbol}/auctions", get(auctions::auctions))
         .route("/v2/stocks/{symbol}/bars/latest", get(symbol_latest_bar))
         .route(
             "/v2/stocks/{symbol}/quotes/latest",
@@ -125,114 +125,52 @@ fn currency(out: &mut Vec<u8>, fields: &Fields) {
     }
 }
 
-type Symbols = Vec<(String, Option<SymbolId>)>;
+/// The symbol in the path of the form for one; the form for several has none.
+type One = Option<Path<String>>;
 
-fn bar_page(market: &Market, fields: &Fields, symbols: &Symbols) -> Result<Page, Refused> {
-    let text = fields
-        .get("timeframe")
-        .map(String::as_str)
-        .unwrap_or_default();
+/// Rows of history, page by page, in the answer of several symbols or of one.
+fn history_page<R: Row, I: Iterator<Item = R>>(
+    market: &Market,
+    one: &One,
+    fields: &Fields,
+    kind: &str,
+    rows: impl Fn(&History, SymbolId, i64, i64) -> I,
+) -> Answer {
+    let symbols = match one {
+        Some(Path(symbol)) => vec![query::symbol(symbol, &market.schedule)?],
+        None => query::symbols(fields, &market.schedule)?,
+    };
+    let history = history(market);
+    let page = page::fill(
+        &symbols,
+        &query::window(fields, history.now)?,
+        |symbol| market.hub.tape(symbol),
+        |symbol, start, end| rows(&history, symbol, start, end),
+    );
+    let one = one.as_ref().map(|Path(symbol)| symbol.as_str());
+    Ok(paged(kind, fields, &page, one))
+}
+
+async fn bars(State(market): Shared, one: One, Query(fields): Query<Fields>) -> Answer {
+    let text = fields.get("timeframe").map_or("", String::as_str);
     let timeframe = Timeframe::parse(text)
         .ok_or_else(|| Refused::invalid(format!("invalid timeframe: {text}")))?;
-    query::adjustment(fields)?;
-    let history = history(market);
-    let window = query::window(fields, history.now)?;
-    let rows = |symbol, start, end| history.bars(symbol, timeframe, start, end).into_iter();
-    Ok(page::fill(
-        symbols,
-        &window,
-        |symbol| market.hub.tape(symbol),
-        rows,
-    ))
-}
-
-fn tick_page<R: Row, I: Iterator<Item = R>>(
-    market: &Market,
-    fields: &Fields,
-    symbols: &Symbols,
-    rows: impl Fn(&History, SymbolId, i64, i64) -> I,
-) -> Result<Page, Refused> {
-    let history = history(market);
-    let window: Window = query::window(fields, history.now)?;
-    let rows = |symbol, start, end| rows(&history, symbol, start, end);
-    Ok(page::fill(
-        symbols,
-        &window,
-        |symbol| market.hub.tape(symbol),
-        rows,
-    ))
-}
-
-async fn bars(State(market): Shared, Query(fields): Query<Fields>) -> Answer {
-    let symbols = query::symbols(&fields, &market.schedule)?;
-    Ok(paged(
+    query::adjustment(&fields)?;
+    history_page(
+        &market,
+        &one,
+        &fields,
         "bars",
-        &fields,
-        &bar_page(&market, &fields, &symbols)?,
-        None,
-    ))
+        |history, symbol, start, end| history.bars(symbol, timeframe, start, end).into_iter(),
+    )
 }
 
-async fn symbol_bars(
-    State(market): Shared,
-    Path(symbol): Path<String>,
-    Query(fields): Query<Fields>,
-) -> Answer {
-    let symbols = vec![query::symbol(&symbol, &market.schedule)?];
-    Ok(paged(
-        "bars",
-        &fields,
-        &bar_page(&market, &fields, &symbols)?,
-        Some(&symbol),
-    ))
+async fn quotes(State(market): Shared, one: One, Query(fields): Query<Fields>) -> Answer {
+    history_page(&market, &one, &fields, "quotes", History::quotes)
 }
 
-async fn quotes(State(market): Shared, Query(fields): Query<Fields>) -> Answer {
-    let symbols = query::symbols(&fields, &market.schedule)?;
-    Ok(paged(
-        "quotes",
-        &fields,
-        &tick_page(&market, &fields, &symbols, History::quotes)?,
-        None,
-    ))
-}
-
-async fn symbol_quotes(
-    State(market): Shared,
-    Path(symbol): Path<String>,
-    Query(fields): Query<Fields>,
-) -> Answer {
-    let symbols = vec![query::symbol(&symbol, &market.schedule)?];
-    Ok(paged(
-        "quotes",
-        &fields,
-        &tick_page(&market, &fields, &symbols, History::quotes)?,
-        Some(&symbol),
-    ))
-}
-
-async fn trades(State(market): Shared, Query(fields): Query<Fields>) -> Answer {
-    let symbols = query::symbols(&fields, &market.schedule)?;
-    Ok(paged(
-        "trades",
-        &fields,
-        &tick_page(&market, &fields, &symbols, History::trades)?,
-        None,
-    ))
-}
-
-async fn symbol_trades(
-    State(market): Shared,
-    Path(symbol): Path<String>,
-    Query(fields): Query<Fields>,
-) -> Answer {
-    let symbols = vec![query::symbol(&symbol, &market.schedule)?];
-    Ok(paged(
-        "trades",
-        &fields,
-        &tick_page(&market, &fields, &symbols, History::trades)?,
-        Some(&symbol),
-    ))
+async fn trades(State(market): Shared, one: One, Query(fields): Query<Fields>) -> Answer {
+    history_page(&market, &one, &fields, "trades", History::trades)
 }
 
 fn quote_now(market: &Market, symbol: SymbolId) -> Option<Quote> {
@@ -251,12 +189,12 @@ fn trade_now(market: &Market, symbol: SymbolId) -> Option<Trade> {
         .or_else(|| history(market).last_trade(symbol))
 }
 
-fn bar_now(market: &Market, symbol: SymbolId) -> Option<WireBar> {
+fn bar_now(market: &Market, symbol: SymbolId) -> Option<BarRow> {
     market
         .hub
         .latest(symbol)
         .bar
-        .map(|bar| WireBar::from(&bar))
+        .map(|bar| bar.row())
         .or_else(|| history(market).last_minute(symbol))
 }
 
@@ -355,7 +293,7 @@ async fn symbol_latest_trade(
 /// The parts of a snapshot that there are, as the inside of a JSON object; `None` when there is none at all.
 fn snapshot_of(market: &Market, symbol: SymbolId) -> Option<Vec<u8>> {
     let (day, previous) = history(market).last_days(symbol);
-    let bar = |bar: Option<WireBar>| bar.map(|bar| written(market, symbol, &bar));
+    let bar = |bar: Option<BarRow>| bar.map(|bar| written(market, symbol, &bar));
     let parts = [
         (
             "latestTrade",

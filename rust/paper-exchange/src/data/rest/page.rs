@@ -1,7 +1,8 @@
 //! Rows of several symbols, a page at a time.
 
-use super::super::wire::{self, Json, Tape, WireBar};
+use super::super::wire::{self, Json, Tape};
 use super::query::{Token, Window};
+use crate::recording::BarRow;
 use crate::replay::{Quote, SymbolId, Trade};
 
 /// A row of history that can be written.
@@ -10,7 +11,7 @@ pub(super) trait Row {
     fn write(&self, out: &mut Vec<u8>, tape: Tape);
 }
 
-impl Row for WireBar {
+impl Row for BarRow {
     fn at(&self) -> i64 {
         self.start
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Admit, Hub, QUEUE_BYTES, Settings, Tape};
 use super::query::Token;
+use super::query::Window;
 use super::*;
 use crate::replay::tests::{schedule, utc};
 
@@ -216,7 +217,7 @@ proptest! {
         let now = utc("2013-10-08T20:00:00Z");
         let history = History { schedule: schedule(), now };
         let recording = history.schedule.recording();
-        let symbols: Symbols = ["BAC", "SPY", "XYZ"].iter().map(|name| ((*name).to_owned(), recording.id(name))).collect();
+        let symbols: Vec<(String, Option<SymbolId>)> = ["BAC", "SPY", "XYZ"].iter().map(|name| ((*name).to_owned(), recording.id(name))).collect();
         let start = utc("2013-10-07T13:30:00Z");
         let pages = |limit: usize| {
             let mut rows: std::collections::BTreeMap<String, Vec<Value>> = Default::default();
