@@ -3,56 +3,23 @@
 #[path = "../../common/tests/process/mod.rs"]
 mod process;
 
-use std::time::Duration;
-
-use process::{Running, refused};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_risk-manager");
-const ALONE: [&str; 4] = ["--risk-port", "0", "--health-port", "0"];
+const SERVICE: process::Service = process::Service {
+    program: env!("CARGO_BIN_EXE_risk-manager"),
+    component: "risk-manager",
+    port: "risk",
+};
 
 #[test]
 fn it_serves_health_and_ends_soon_after_a_signal() {
-    let service = Running::start(PROGRAM, &ALONE, &[]);
-    let health = "risk_manager_health";
-    assert_eq!(service.get(health, "/live"), (200, "alive".to_owned()));
-    let (status, body) = service.get(health, "/health");
-    assert!(
-        body.contains(r#""component":"risk-manager""#),
-        "{status} {body}"
-    );
-    assert_eq!(service.get(health, "/ready").0, 503);
-    let (status, metrics) = service.get(health, "/metrics");
-    assert_eq!(status, 200);
-    assert!(metrics.contains("risk_manager_up 1"), "{metrics}");
-    let (code, took, log) = service.terminate();
-    assert_eq!(code, Some(0), "{log}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    SERVICE.serves_health_and_ends_soon_after_a_signal();
 }
 
 #[test]
 fn a_taken_port_is_one_line_with_port_and_setting() {
-    let first = Running::start(PROGRAM, &ALONE, &[]);
-    let taken = first.ports["risk"].to_string();
-    let (code, line) = refused(PROGRAM, &["--risk-port", &taken, "--health-port", "0"], &[]);
-    assert_eq!(code, Some(78), "{line}");
-    assert!(
-        line.contains(&format!("ports.risk: 127.0.0.1:{taken} is taken")),
-        "{line}"
-    );
-    assert_eq!(line.lines().count(), 1, "{line}");
+    SERVICE.names_a_taken_port_and_its_setting();
 }
 
 #[test]
 fn a_port_for_all_the_world_needs_keys() {
-    let (code, line) = refused(PROGRAM, &[&ALONE[..], &["--bind", "0.0.0.0"]].concat(), &[]);
-    assert_eq!(code, Some(78), "{line}");
-    assert!(line.contains("bus.security.enabled"), "{line}");
-    let (code, line) = refused(
-        PROGRAM,
-        &[&ALONE[..], &["--keys-dir", "/nowhere"]].concat(),
-        &[],
-    );
-    assert_eq!(code, Some(78), "{line}");
-    assert!(line.contains("/nowhere/"), "{line}");
-    assert_eq!(line.lines().count(), 1, "{line}");
+    SERVICE.wants_keys_before_it_listens_to_all_the_world();
 }

@@ -124,3 +124,63 @@ pub fn refused(
         .expect("it runs");
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
+
+/// What every service on the bus does as a process: `port` is the name of its own, such as `signal`.
+pub struct Service {
+    pub program: &'static str,
+    pub component: &'static str,
+    pub port: &'static str,
+}
+
+impl Service {
+    fn flags(&self, port: &str) -> [String; 4] {
+        let flag = format!("--{}-port", self.port);
+        [flag, port.into(), "--health-port".into(), "0".into()]
+    }
+
+    fn refused(&self, port: &str, more: &[&str]) -> String {
+        let flags = self.flags(port);
+        let arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let (code, line) = refused(self.program, &[&arguments[..], more].concat(), &[]);
+        assert_eq!(code, Some(78), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line
+    }
+
+    fn start(&self) -> Running {
+        let flags = self.flags("0");
+        Running::start(self.program, &flags.each_ref().map(String::as_str), &[])
+    }
+
+    pub fn serves_health_and_ends_soon_after_a_signal(&self) {
+        let service = self.start();
+        let name = self.component.replace('-', "_");
+        let health = format!("{name}_health");
+        assert_eq!(service.get(&health, "/live"), (200, "alive".to_owned()));
+        let (status, body) = service.get(&health, "/health");
+        let component = format!(r#""component":"{}""#, self.component);
+        assert!(body.contains(&component), "{status} {body}");
+        assert_eq!(service.get(&health, "/ready").0, 503);
+        let (status, metrics) = service.get(&health, "/metrics");
+        assert_eq!(status, 200);
+        assert!(metrics.contains(&format!("{name}_up 1")), "{metrics}");
+        let (code, took, log) = service.terminate();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+
+    pub fn names_a_taken_port_and_its_setting(&self) {
+        let first = self.start();
+        let taken = first.ports[self.port].to_string();
+        let line = self.refused(&taken, &[]);
+        let words = format!("ports.{}: 127.0.0.1:{taken} is taken", self.port);
+        assert!(line.contains(&words), "{line}");
+    }
+
+    pub fn wants_keys_before_it_listens_to_all_the_world(&self) {
+        let line = self.refused("0", &["--bind", "0.0.0.0"]);
+        assert!(line.contains("bus.security.enabled"), "{line}");
+        let line = self.refused("0", &["--keys-dir", "/nowhere"]);
+        assert!(line.contains("/nowhere/"), "{line}");
+    }
+}
