@@ -782,13 +782,27 @@ fn a_day_ends_with_the_marks_that_the_next_one_is_measured_from() {
         dec("100000"),
         "the day's profit stands until the next day"
     );
+    let marks = |pit: &Pit| {
+        let (exchange, account) = (&pit.exchange, pit.exchange.account(0));
+        let position = account.positions.values().next().expect("a position");
+        let quoted = exchange.market().find("IBM").expect("known");
+        let began = exchange.day_began();
+        (
+            account.day_cost(position, began),
+            quoted.close_until(began),
+            position.cost,
+        )
+    };
+    assert_eq!(
+        marks(&pit),
+        (dec("10002.00"), None, dec("10002.00")),
+        "and so do those of its positions and prices"
+    );
     pit.until(20, 0);
     assert_eq!(base(&pit), dec("100098.00"));
-    let account = pit.exchange.account(0);
-    let position = account.positions.values().next().expect("a position");
     assert_eq!(
-        (position.cost, position.day_cost),
-        (dec("10002.00"), dec("10100.00"))
+        marks(&pit),
+        (dec("10100.00"), Some(dec("101")), dec("10002.00"))
     );
 }
 

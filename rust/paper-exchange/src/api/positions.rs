@@ -24,7 +24,7 @@ pub(super) async fn list(
         let account = exchange.account(who.account);
         let positions = account.positions.iter();
         positions
-            .map(|(symbol, position)| wire::position(symbol, position, account, exchange.market()))
+            .map(|(symbol, position)| wire::position(symbol, position, account, exchange))
             .collect()
     }))
 }
@@ -42,9 +42,7 @@ pub(super) async fn show(
             .or_else(|| exchange.market().find(&symbol.to_uppercase()));
         quoted
             .and_then(|quoted| account.positions.get_key_value(&quoted.symbol))
-            .map(|(symbol, position)| {
-                Json(wire::position(symbol, position, account, exchange.market()))
-            })
+            .map(|(symbol, position)| Json(wire::position(symbol, position, account, exchange)))
             .ok_or_else(|| ApiError::not_found("position does not exist"))
     })
 }

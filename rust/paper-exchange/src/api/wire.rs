@@ -166,16 +166,23 @@ pub fn asset(asset: &Asset, tradable: bool) -> Value {
 }
 
 #[must_use]
-pub fn position(symbol: &str, position: &Position, account: &Account, market: &Market) -> Value {
+pub fn position(
+    symbol: &str,
+    position: &Position,
+    account: &Account,
+    exchange: &Exchange,
+) -> Value {
+    let (market, began) = (exchange.market(), exchange.day_began());
     let average = position.avg_entry();
     let quoted = market.find(symbol);
     let price = market.mark(symbol).unwrap_or(average);
     let last_day = quoted
-        .and_then(|quoted| quoted.previous_close)
+        .and_then(|quoted| quoted.close_until(began))
         .unwrap_or(price);
     let value = (price * position.qty).round_dp(2);
     let profit = value - position.cost;
-    let day_profit = value - position.day_cost;
+    let day_cost = account.day_cost(position, began);
+    let day_profit = value - day_cost;
     let ratio = |part: Decimal, whole: Decimal| {
         if whole.is_zero() {
             Decimal::ZERO
@@ -205,7 +212,7 @@ pub fn position(symbol: &str, position: &Position, account: &Account, market: &M
         "unrealized_pl": number(profit),
         "unrealized_plpc": number(ratio(profit, position.cost)),
         "unrealized_intraday_pl": number(day_profit),
-        "unrealized_intraday_plpc": number(ratio(day_profit, position.day_cost)),
+        "unrealized_intraday_plpc": number(ratio(day_profit, day_cost)),
         "current_price": number(price),
         "lastday_price": number(last_day),
         "change_today": number(ratio(price - last_day, last_day)),

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::commitments::Commitments;
-use super::{DayClose, Ids, Market, Nanos, Order, OrderType, Sample, Side, Status};
+use super::{
+    DayClose, ExchangeSettings, Ids, Market, Nanos, Order, OrderType, Sample, Side, Status,
+};
 
-/// What every account starts with.
+/// What an account starts with unless the settings say otherwise.
 pub(super) const OPENING_CASH: Decimal = Decimal::from_parts(100_000, 0, 0, false, 0);
 
 /// Shares held, or owed when the quantity is negative.
@@ -19,8 +21,10 @@ pub struct Position {
     pub qty: Decimal,
     /// What the shares cost, with the sign of the quantity.
     pub cost: Decimal,
-    /// The same, with shares from before today at the last close: the base of the day's profit.
+    /// The same, with shares from before the newest close at its price: the base of the day's profit.
     pub day_cost: Decimal,
+    /// What `day_cost` would be without the newest close: the base of the day that this close ended.
+    pub day_cost_before: Decimal,
 }
 
 impl Position {
@@ -46,6 +50,7 @@ impl Position {
                 qty: over,
                 cost: value,
                 day_cost: value,
+                day_cost_before: value,
             };
             return;
         }
@@ -54,15 +59,18 @@ impl Position {
         if opens {
             self.cost += value;
             self.day_cost += value;
+            self.day_cost_before += value;
         } else {
             let share = -signed_qty / self.qty;
             self.cost -= (self.cost * share).round_dp(9);
             self.day_cost -= (self.day_cost * share).round_dp(9);
+            self.day_cost_before -= (self.day_cost_before * share).round_dp(9);
         }
         self.qty += signed_qty;
         if self.qty.is_zero() {
             self.cost = Decimal::ZERO;
             self.day_cost = Decimal::ZERO;
+            self.day_cost_before = Decimal::ZERO;
         }
     }
 }
@@ -153,6 +161,7 @@ pub struct Account {
     pub number: String,
     pub created_at: Nanos,
     pub cash: Decimal,
+    pub opening_cash: Decimal,
     pub configuration: Configuration,
     pub positions: BTreeMap<Arc<str>, Position>,
     pub fills: Vec<Fill>,
@@ -169,7 +178,12 @@ pub struct Account {
 }
 
 impl Account {
-    pub(super) fn new(key_id: &str, secret_hash: &str, created_at: Nanos, multiplier: u32) -> Self {
+    pub(super) fn new(
+        key_id: &str,
+        secret_hash: &str,
+        created_at: Nanos,
+        settings: &ExchangeSettings,
+    ) -> Self {
         let id = Ids::named("account", key_id);
         Self {
             key_id: key_id.to_owned(),
@@ -177,8 +191,9 @@ impl Account {
             number: format!("PA{}", &id.simple().to_string()[..10].to_uppercase()),
             id,
             created_at,
-            cash: OPENING_CASH,
-            configuration: Configuration::new(multiplier),
+            cash: settings.opening_cash,
+            opening_cash: settings.opening_cash,
+            configuration: Configuration::new(settings.multiplier),
             positions: BTreeMap::new(),
             fills: Vec::new(),
             watchlists: Vec::new(),

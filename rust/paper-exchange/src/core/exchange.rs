@@ -8,6 +8,7 @@ use common::calendar::Session;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::account::OPENING_CASH;
 use super::book::{Book, Watch};
 use super::commitments::Claim;
 use super::session::{Days, boundary_after};
@@ -28,6 +29,8 @@ pub struct ExchangeSettings {
     pub latency: Nanos,
     /// Buying power per dollar of equity: 1, 2 or 4.
     pub multiplier: u32,
+    /// What every account starts with, in dollars.
+    pub opening_cash: Decimal,
 }
 
 impl Default for ExchangeSettings {
@@ -38,6 +41,7 @@ impl Default for ExchangeSettings {
             slippage_bp: Decimal::ZERO,
             latency: 0,
             multiplier: 2,
+            opening_cash: OPENING_CASH,
         }
     }
 }
@@ -194,7 +198,7 @@ impl Exchange {
 
     /// Opens the account of `key_id`.
     pub fn open_account(&mut self, key_id: &str, secret_hash: &str) -> usize {
-        let account = Account::new(key_id, secret_hash, self.now, self.settings.multiplier);
+        let account = Account::new(key_id, secret_hash, self.now, &self.settings);
         self.facts.push(Fact::Opened {
             account: Arc::from(key_id),
             secret_hash: secret_hash.to_owned(),
@@ -238,6 +242,13 @@ impl Exchange {
         }
     }
 
+    /// When an order has to be looked at next though no price moves: its latency is over, or the rest of a
+    /// partial fill is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Nanos> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
     fn cross(&mut self, boundary: Nanos) {
         self.phase = Phase::of(&self.session, boundary);
         match self.phase {
@@ -258,7 +269,7 @@ impl Exchange {
         self.closing_auction();
         let at = self.now;
         self.expire();
-        self.market.end_session();
+        self.market.end_session(at);
         self.sample();
         for number in 0..self.accounts.len() {
             let account = &self.accounts[number];

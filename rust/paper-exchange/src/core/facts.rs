@@ -69,14 +69,14 @@ impl Exchange {
     }
 
     fn restore_fact(&mut self, fact: Fact) {
-        let multiplier = self.settings.multiplier;
         match fact {
             Fact::Opened {
                 account,
                 secret_hash,
                 at,
             } => {
-                self.insert_account(Account::new(&account, &secret_hash, at, multiplier));
+                let account = Account::new(&account, &secret_hash, at, &self.settings);
+                self.insert_account(account);
             }
             Fact::Order { account, order } => {
                 if let Some(number) = self.account_number(&account) {
@@ -118,7 +118,7 @@ impl Exchange {
                 for (symbol, price) in &marks {
                     let id = self.market.register(symbol);
                     let quoted = self.market.get_mut(id);
-                    quoted.previous_close = Some(*price);
+                    quoted.closed(at, *price);
                     quoted.last.get_or_insert(*price);
                 }
                 if let Some(account) = self.account_mut(&account) {

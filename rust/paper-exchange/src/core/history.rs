@@ -7,8 +7,7 @@ use common::calendar;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::account::OPENING_CASH;
-use super::{Account, Fact, MINUTE, Nanos};
+use super::{Account, Fact, MINUTE, Nanos, Position};
 
 /// Minutes of equity that are kept: a month of sessions.
 const SAMPLES: usize = 390 * 21;
@@ -75,7 +74,7 @@ impl Account {
         close.map_or(
             DayBase {
                 at: self.created_at,
-                equity: OPENING_CASH,
+                equity: self.opening_cash,
                 maintenance_margin: Decimal::ZERO,
             },
             |close| DayBase {
@@ -86,6 +85,17 @@ impl Account {
         )
     }
 
+    /// What the shares of `position` count as at the beginning of the day that began at `began`, as
+    /// `base_of_day` does for the whole account.
+    #[must_use]
+    pub fn day_cost(&self, position: &Position, began: Nanos) -> Decimal {
+        if self.closes.last().is_none_or(|close| close.at < began) {
+            position.day_cost
+        } else {
+            position.day_cost_before
+        }
+    }
+
     pub(super) fn close_day(
         &mut self,
         at: Nanos,
@@ -93,6 +103,9 @@ impl Account {
         maintenance_margin: Decimal,
         marks: &[(Arc<str>, Decimal)],
     ) {
+        for position in self.positions.values_mut() {
+            position.day_cost_before = position.day_cost;
+        }
         for (symbol, price) in marks {
             if let Some(position) = self.positions.get_mut(symbol) {
                 position.day_cost = (position.qty * price).round_dp(2);
@@ -121,7 +134,7 @@ impl Account {
             .iter()
             .rev()
             .find(|close| close.at < request.start);
-        let base = before.map_or(OPENING_CASH, |close| close.equity);
+        let base = before.map_or(self.opening_cash, |close| close.equity);
         let base_date = calendar::date_at(before.map_or(self.created_at, |close| close.at));
         let points = match request.step {
             None => self.daily(request, now),
@@ -158,7 +171,7 @@ impl Account {
         let last = request.end.min(now.at);
         let mut points = Vec::new();
         let mut samples = self.samples.iter().peekable();
-        let mut equity = OPENING_CASH;
+        let mut equity = self.opening_cash;
         for session in calendar::sessions(calendar::date_at(request.start), calendar::date_at(last))
         {
             let mut at = session.open;

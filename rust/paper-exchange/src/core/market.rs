@@ -22,8 +22,11 @@ pub struct Quoted {
     pub quoted_at: Nanos,
     pub last: Option<Decimal>,
     pub last_at: Nanos,
-    /// The last regular session's closing price.
+    /// The newest regular session's closing price, and when that was; `Nanos::MIN` where unknown.
     pub previous_close: Option<Decimal>,
+    pub closed_at: Nanos,
+    /// The closing price of the session before that one.
+    pub close_before: Option<Decimal>,
     /// Whether the opening auction of the present session has been.
     pub opened: bool,
 }
@@ -36,6 +39,26 @@ impl Quoted {
             Side::Buy => self.ask,
             Side::Sell => self.bid,
         }
+    }
+
+    /// The closing price that a day is measured from which began at `began`: today's own counts from
+    /// the next day on.
+    #[must_use]
+    pub fn close_until(&self, began: Nanos) -> Option<Decimal> {
+        if self.closed_at < began {
+            self.previous_close
+        } else {
+            self.close_before
+        }
+    }
+
+    /// A regular session ended at `at` with this price.
+    pub(super) fn closed(&mut self, at: Nanos, price: Decimal) {
+        if at > self.closed_at {
+            self.close_before = self.previous_close;
+            self.closed_at = at;
+        }
+        self.previous_close = Some(price);
     }
 
     /// What a share is worth: the last print, else the middle of the quote.
@@ -84,6 +107,8 @@ impl Market {
             last: None,
             last_at: Nanos::MIN,
             previous_close: None,
+            closed_at: Nanos::MIN,
+            close_before: None,
             opened: false,
         });
         self.by_name.insert(name, id);
@@ -140,10 +165,10 @@ impl Market {
         }
     }
 
-    pub(super) fn end_session(&mut self) {
+    pub(super) fn end_session(&mut self, at: Nanos) {
         for quoted in &mut self.symbols {
-            if quoted.last.is_some() {
-                quoted.previous_close = quoted.last;
+            if let Some(last) = quoted.last {
+                quoted.closed(at, last);
             }
         }
     }

@@ -56,7 +56,7 @@ impl Exchange {
                     self.market.get_mut(trade.symbol.index()).opened = true;
                 }
             }
-            Tick::Close { .. } => self.market.end_session(),
+            Tick::Close { at, .. } => self.market.end_session(*at),
             Tick::Open { .. } => self.market.start_session(),
             Tick::Bar(_) => {}
         }
