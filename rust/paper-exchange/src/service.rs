@@ -338,5 +338,6 @@ fn exchange_settings(settings: &Settings) -> Result<ExchangeSettings, Error> {
         slippage_bp: Decimal::from_f64(settings.slippage_bp).unwrap_or_default(),
         latency: i64::try_from(settings.latency_ms).unwrap_or_default() * 1_000_000,
         multiplier: settings.multiplier,
+        ..ExchangeSettings::default()
     })
 }
