@@ -233,8 +233,8 @@ class Bus:
                 kind = msgspec.json.decode(payload, type=_Kind).type
                 if kind == "RiskUpdate":
                     word = msgspec.json.decode(payload, type=RiskWord)
-                    watch.heard(word)
-                    await self._on_risk(word)
+                    if watch.heard(word):
+                        await self._on_risk(word)
                 elif kind == "Heartbeat":
                     watch.heard(None)
             except UNREADABLE as error:

@@ -36,17 +36,29 @@ class RiskWatch:
         self._clocks = clocks
         self._connection: ConnectionView | None = None
         self._heard_at: float | None = None
+        self._demand = (TradingState.ACTIVE, "")
 
     def expect(self) -> None:
         """A risk-manager is to be heard from now on."""
         if self._connection is None:
             self._is(ConnectionState.CONNECTING, "nothing heard yet")
 
-    def heard(self, word: RiskWord | None) -> None:
-        """It spoke: its figures, or a mere sign of life."""
+    def heard(self, word: RiskWord | None) -> bool:
+        """It spoke: its figures, or a mere sign of life. Whether it asks for something new.
+
+        It repeats what it asks for until it hears that a person has resumed; such a repetition is
+        on its way while they do, and must not undo it.
+        """
         self._heard_at = self._clocks.monotonic()
         self._is(ConnectionState.CONNECTED)
-        if word is None or word.equity is None:
+        if word is None:
+            return False
+        before, self._demand = self._demand, (word.trading_state, word.reason)
+        self._figures(word)
+        return self._demand != before
+
+    def _figures(self, word: RiskWord) -> None:
+        if word.equity is None:
             return
         view = RiskView(
             equity=word.equity,

@@ -70,3 +70,14 @@ def test_a_word_without_figures_changes_none() -> None:
     watch.heard(RiskWord(trading_state=TradingState.ACTIVE))
     assert watch.view is None
     assert not [e for e in told if isinstance(e, RiskChanged)]
+
+
+def test_what_it_asks_for_is_news_once_and_again_after_it_took_it_back() -> None:
+    watch, _ = _watch()
+    calm = RiskWord(trading_state=TradingState.ACTIVE)
+    halt = RiskWord(trading_state=TradingState.HALTED, reason="equity is 2 % below its peak")
+    worse = RiskWord(trading_state=TradingState.HALTED, reason="equity is 3 % below its peak")
+    words = (calm, halt, halt, None, halt, worse, calm, worse)
+    assert [watch.heard(word) for word in words] == [
+        False, True, False, False, False, True, True, True,
+    ]  # fmt: skip
