@@ -158,9 +158,9 @@ class Round:
         self._ear = asyncio.create_task(self._hear(self._child))
 
     async def _hear(self, child: Child) -> None:
-        """Answers, until the engine is gone; then nothing more is awaited of it."""
+        """Answers, until the engine is gone, maybe within one; then none is awaited of it."""
         assert child.process.stdout is not None
-        while line := await child.process.stdout.readline():
+        while (line := await child.process.stdout.readline()).endswith(b"\n"):
             ack = msgspec.json.decode(line, type=Ack)
             answer = self._acks.pop(ack.id, None)
             if answer is not None and not answer.done():
