@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
+
 from console.broker.errors import BrokerError
 from console.engine.books import Books
+from console.engine.curve import EquityCurve, EquityPoint
 from console.engine.events import AccountChanged, Event
 from console.engine.execution import BrokerThread, Priority
 from console.engine.orders import decimal_of
@@ -49,6 +53,8 @@ class AccountWatch:
         self._mode = mode
         self._state_dir = state_dir
         self._identity: str | None = None
+        self._recalled = False
+        self.curve = EquityCurve()
 
     async def read(self) -> None:
         """Ask the broker.
@@ -64,9 +70,26 @@ class AccountWatch:
             self._belongs_to(identity)
         account = account_view(payload)
         self._gatekeeper.account_changed(account, asked_at)
+        self.curve.add(self._books.now(), account.equity)
+        if not self._recalled:
+            self._recalled = True
+            await self._recall()
         if account != self._books.account:
             self._books.account = account
             self._emit(AccountChanged(account=account))
+
+    async def _recall(self) -> None:
+        """What the account was worth today before this engine began, as far as the broker tells."""
+
+        def ask() -> Mapping[str, Any]:
+            return self._session.portfolio_history(
+                period="1D", timeframe="1Min", extended_hours=True
+            )
+
+        try:
+            self.curve.recall(_points(await self._reads.run(ask, Priority.READ)))
+        except (BrokerError, TypeError, ValueError, ArithmeticError) as error:
+            logger.warning("the equity curve begins now, its past can't be read: {}", error)
 
     def _belongs_to(self, identity: str) -> None:
         row = self._books.journal.latest("account")
@@ -78,6 +101,15 @@ class AccountWatch:
         if row is None:
             self._books.set_standing("account", "account", {"id": identity}, is_open=True)
         self._identity = identity
+
+
+def _points(history: Mapping[str, Any]) -> Iterator[EquityPoint]:
+    """The broker's history; what it doesn't know yet is null or zero."""
+    times, amounts = history.get("timestamp") or (), history.get("equity") or ()
+    for seconds, amount in zip(times, amounts, strict=False):
+        equity = decimal_of(amount)
+        if equity:
+            yield EquityPoint(datetime.fromtimestamp(int(seconds), UTC), equity)
 
 
 def account_view(payload: Mapping[str, Any]) -> AccountView:

@@ -150,7 +150,15 @@ class Parts:
         )
         risk_watch = RiskWatch(facts, clocks, stale_after_s=settings.bus.stale_after_s)
         self.picture = Picture(
-            books, facts, self.readiness, self.trading, market, clocks, risk_watch, mode=mode
+            books,
+            facts,
+            self.readiness,
+            self.trading,
+            market,
+            clocks,
+            risk_watch,
+            equity=self.account.curve,
+            mode=mode,
         )
         self.desk = Desk(
             books,

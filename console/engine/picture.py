@@ -11,6 +11,7 @@ from loguru import logger
 from console.engine.books import Books
 from console.engine.bus import Bus
 from console.engine.clocks import Clocks, MarketClock
+from console.engine.curve import EquityCurve
 from console.engine.events import Event, MarketFrame, OrderFilled, Snapshot
 from console.engine.facts import Facts
 from console.engine.readiness import Readiness
@@ -42,8 +43,10 @@ class Picture:
         clocks: Clocks,
         risk_watch: RiskWatch,
         *,
+        equity: EquityCurve,
         mode: str,
     ) -> None:
+        self._equity = equity
         self._books = books
         self._facts = facts
         self._readiness = readiness
@@ -70,6 +73,7 @@ class Picture:
             services=tuple(self._facts.services.values()),
             fills=tuple(self._newest_fills()),
             risk=self._risk_watch.view,
+            equity=self._equity.points(),
         )
 
     def _newest_fills(self) -> deque[FillView]:

@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from console.engine.curve import EquityPoint
+
 
 class Side(StrEnum):
     BUY = "buy"
@@ -283,3 +285,5 @@ class EngineView(Struct, frozen=True, kw_only=True):
     fills: tuple[FillView, ...] = ()
     """The newest, oldest first; those of before a restart too."""
     risk: RiskView | None = None
+    equity: tuple[EquityPoint, ...] = ()
+    """What the account was worth today, minute by minute, oldest first."""

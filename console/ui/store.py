@@ -17,6 +17,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from console.engine import events
+from console.engine.curve import EquityCurve
 from console.engine.state import (
     AccountView,
     ConnectionState,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _BAD_NEWS = (OrderState.REJECTED, OrderState.UNKNOWN, OrderState.EXPIRED)
 MAX_FILLS = 2000
-MAX_EQUITY_POINTS = 4000
 MAX_NOTICES = 200
 MAX_FINAL_ORDERS = 500
 
@@ -126,7 +126,7 @@ class Store:
         """What had been filled when this face was connected."""
         self.risk: RiskView | None = None
         """What the risk-manager reckons, None until it did."""
-        self.equity: deque[tuple[datetime, float]] = deque(maxlen=MAX_EQUITY_POINTS)
+        self.curve = EquityCurve()
         self.equity_peak = 0.0
         self.notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
         self.frame: FeedFrame | None = None
@@ -184,6 +184,7 @@ class Store:
         self.risk = view.risk
         self.engine = None
         self._set_account(view.account)
+        self.curve.recall(view.equity)
         self.set_phase(Phase.CONNECTED)
         return Fact.ALL
 
@@ -269,8 +270,8 @@ class Store:
             return
         equity = float(account.equity)
         self.equity_peak = max(self.equity_peak, equity)
-        if moment is not None and (not self.equity or self.equity[-1][1] != equity):
-            self.equity.append((moment, equity))
+        if moment is not None:
+            self.curve.add(moment, account.equity)
 
     def _trading_state_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.TradingStateChanged)

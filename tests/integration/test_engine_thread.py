@@ -301,6 +301,24 @@ async def test_state_orders_and_positions_are_there_after_a_restart(make_bench):
     assert bench.position("IBM").qty == D(10)
 
 
+async def test_the_days_equity_is_told_from_its_beginning_to_who_comes_late(make_bench, market):
+    bench = await make_bench()
+    await bench.ask("buy 100 IBM")
+    held = await bench.until(lambda: bench.position("IBM"))
+    market.call(step_s=2 * MINUTE)
+    worth = await bench.until(
+        lambda: {p.at.minute: p.equity for p in bench.engine.view().equity}.get(37)
+    )
+    assert worth != D(100_000), held
+    await bench.stop()
+
+    market.call(step_s=MINUTE)
+    later = await make_bench()
+    curve = {p.at.minute: p.equity for p in later.engine.view().equity}
+    assert sorted(curve) == [34, 35, 36, 37, 38], "from the account's opening on"
+    assert curve[34] == D(100_000) != curve[36]
+
+
 async def test_what_happened_while_it_was_away_is_told_at_the_start(make_bench, broker, market):
     bench = await make_bench()
     first = await bench.ask("preview buy 1 IBM")

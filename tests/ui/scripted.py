@@ -20,6 +20,7 @@ import numpy as np
 from console.engine import commands as c
 from console.engine import events as e
 from console.engine import state as s
+from console.engine.curve import EquityPoint
 
 START = datetime(2013, 10, 8, 14, 59, tzinfo=UTC)
 NOW = 1000.0
@@ -211,6 +212,10 @@ def view(**changes: Any) -> s.EngineView:
         "risk": s.RiskView(
             equity=Decimal("100412.18"), peak_equity=Decimal("100655.40"), drawdown_pct=Decimal("0.24"),
             gross_exposure=Decimal("36764.76"), net_exposure=Decimal("36764.76"), var_95=Decimal("611.20"),
+        ),
+        "equity": tuple(
+            EquityPoint(START - timedelta(minutes=89 - minute), Decimal(f"{100_000 + 5 * minute - 40 * (minute % 17):.2f}"))
+            for minute in range(89)
         ),
     }  # fmt: skip
     return s.EngineView(**{**full, **changes})

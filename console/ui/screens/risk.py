@@ -110,7 +110,7 @@ class Risk(Page):
         reserved = sum((_worth(o.qty, o.limit_price or o.stop_price) for o in waiting), 0.0)
         loss = max(0.0, (before - equity) / before * 100) if before else 0.0
         exposed = (float(gross) + reserved) / equity * 100 if equity else 0.0
-        peak = max(store.equity_peak, equity)
+        peak = max(store.equity_peak, equity, float(store.risk.peak_equity) if store.risk else 0.0)
         drawdown = (peak - equity) / peak * 100 if peak else 0.0
         largest = max((abs(float(p.market_value)) for p in store.positions.values()), default=0.0)
         return [
