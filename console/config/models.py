@@ -257,6 +257,8 @@ class Engine(Section):
     command_timeout_s: Seconds = 15.0
     drain_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     on_exit: Literal["leave", "cancel_orders", "flatten"] = "leave"
+    trail_every_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
+    partial_entry_s: Annotated[float, Field(ge=0, le=3_600)] = 3.0
 
 
 class Ui(Section):

@@ -33,7 +33,13 @@ from console.engine.orders import (
     same_order,
 )
 from console.engine.positions import after_fill, bare_position, price_of_gain
-from console.engine.state import AccountView, OrderState, OrderView, PositionView
+from console.engine.state import (
+    AccountView,
+    OrderState,
+    OrderView,
+    PositionView,
+    is_superseded,
+)
 from console.engine.unwritten import Rows
 
 FINAL_KEPT = 500
@@ -128,7 +134,11 @@ class Books:
 
     def shown(self) -> tuple[OrderView, ...]:
         """The open orders and those that ended last, in the order in which they were made."""
-        ended = [order for order in self.orders.values() if order.state.is_final]
+        ended = [
+            order
+            for order in self.orders.values()
+            if order.state.is_final and not is_superseded(order)
+        ]
         chosen = [*self.open_orders(), *ended[-FINAL_SHOWN:]]
         return tuple(sorted(chosen, key=lambda order: order.created_at))
 
@@ -194,7 +204,8 @@ class Books:
         if order.id is not None:
             self._ids[order.id] = order.client_order_id
         if order.state.is_final:
-            self.orders.move_to_end(order.client_order_id)
+            # A stop that trailed on is one of many: it is the first to be forgotten.
+            self.orders.move_to_end(order.client_order_id, last=not is_superseded(order))
             self._forget_old()
 
     def _forget_old(self) -> None:

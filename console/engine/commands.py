@@ -25,6 +25,7 @@ from console.engine.state import (
     StoryLine,
     TimeInForce,
     TradingState,
+    TrailView,
 )
 
 
@@ -214,6 +215,8 @@ class Ack(Struct, frozen=True, kw_only=True, tag_field="type", tag="Ack"):
     risk: RiskReport | None = None
     state: EngineView | None = None
     story: tuple[StoryLine, ...] = ()
+    trail: TrailView | None = None
+    """The trailing leg that the order has or belongs to."""
     bars: BarHistory | None = None
     seq: int = 0
     """The engine's last event number when it answered."""

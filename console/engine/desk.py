@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from console.engine.commands import (
     CancelOrder,
     ClosePosition,
     Command,
+    Level,
     Outcome,
     ReplaceOrder,
     SettleOrder,
@@ -26,7 +26,8 @@ from console.engine.commands import (
 )
 from console.engine.execution import BrokerThread, Execution, Priority
 from console.engine.feed import Feed
-from console.engine.orders import SETTLEMENTS, in_words, moved
+from console.engine.orders import SETTLEMENTS, in_words, moved, new_client_order_id
+from console.engine.protection import Protection
 from console.engine.risk import Gatekeeper, refused
 from console.engine.sizing import (
     level_price,
@@ -36,6 +37,7 @@ from console.engine.sizing import (
     shares_of,
 )
 from console.engine.state import (
+    OrderClass,
     OrderState,
     OrderType,
     OrderView,
@@ -46,6 +48,7 @@ from console.engine.state import (
     TimeInForce,
     TradingState,
 )
+from console.engine.trail import Plan, new_plan
 
 if TYPE_CHECKING:
     from console.broker.session import BrokerSession
@@ -58,6 +61,7 @@ ASSETS_KEPT = 5_000
 _NO_CANCEL_CURES = frozenset(
     {"trading_state", "order_rate", "quantity", "symbol", "order_in_doubt"}
 )
+_WITH_LEGS = (OrderClass.BRACKET, OrderClass.OTO)
 _OUTCOMES = {
     OrderState.REJECTED: Outcome.REFUSED,
     OrderState.REFUSED: Outcome.REFUSED,
@@ -68,10 +72,6 @@ _OUTCOMES = {
 
 def _orders(count: int) -> str:
     return f"{count} order{'' if count == 1 else 's'}"
-
-
-def new_client_order_id() -> str:
-    return f"tc-{uuid.uuid4().hex}"
 
 
 class Desk:
@@ -87,6 +87,7 @@ class Desk:
         reads: BrokerThread,
         clocks: Clocks,
         market: MarketClock,
+        protection: Protection,
         *,
         blocked: Callable[[], str | None],
         compare: Callable[[], Awaitable[object]],
@@ -99,6 +100,7 @@ class Desk:
         self._reads = reads
         self._clocks = clocks
         self._market = market
+        self._protection = protection
         self._blocked = blocked
         self._compare = compare
         self._assets: dict[str, str | None] = {}
@@ -131,13 +133,6 @@ class Desk:
         )
         if isinstance(shares, RiskReport):
             return self._refusal(command, shares)
-        try:
-            profit = level_price(command.take_profit, price)
-            loss = level_price(command.stop_loss, price)
-        except ValueError as error:
-            return self._refusal(
-                command, refused("levels", "a price", "none", str(error), "give prices")
-            )
         client_order_id = command.client_order_id or new_client_order_id()
         if not command.preview and self._books.find(client_order_id) is not None:
             return self._refusal(
@@ -148,6 +143,18 @@ class Desk:
                 ),
             )  # fmt: skip
         order = self._intent(command, client_order_id, shares)
+        plan = None
+        try:
+            profit = level_price(command.take_profit, price)
+            if command.stop_loss is not None and command.stop_loss.trails:
+                plan = self._trail(order, command.stop_loss, price, touch, profit)
+                loss: Decimal | None = plan.stop
+            else:
+                loss = level_price(command.stop_loss, price)
+        except ValueError as error:
+            return self._refusal(
+                command, refused("levels", "a price", "none", str(error), "give prices")
+            )
         report = self._check(
             order,
             reduce_only=command.reduce_only,
@@ -159,6 +166,8 @@ class Desk:
             if not command.preview:
                 order = self._record_refusal(order, report)
             return self._refusal(command, report, None if command.preview else order)
+        if plan is not None:
+            self._protection.begin(plan)
         sent = await self._execution.submit(
             order,
             sent_at=self._sent_at(order.symbol, report.price or price),
@@ -167,6 +176,22 @@ class Desk:
             stop_loss=loss,
         )
         return self._about(command, sent, report)
+
+    def _trail(
+        self,
+        order: OrderView,
+        level: Level,
+        price: Decimal | None,
+        touch: tuple[Decimal, Decimal] | None,
+        profit: Decimal | None,
+    ) -> Plan:
+        held = self._books.held_qty(order.symbol)
+        if held and (held > 0) != (order.side is Side.BUY):
+            raise ValueError(
+                f"a trailing leg protects what its order opens; this one would close "
+                f"{abs(held).normalize():f} {order.symbol}"
+            )
+        return new_plan(entry=order, level=level, price=price, touch=touch, take_profit=profit)
 
     def _intent(self, command: SubmitOrder, client_order_id: str, shares: Decimal) -> OrderView:
         now = self._books.now()
@@ -334,6 +359,7 @@ class Desk:
         order = self._books.find(command.client_order_id)
         if order is None or order.state.is_final:
             return self._not_open(command, command.client_order_id, order)
+        self._protection.taken_in_hand(command.source, order=order.client_order_id)
         return await self._cancel_one(command, order)
 
     async def _cancel_one(self, command: Command, order: OrderView) -> Ack:
@@ -357,6 +383,7 @@ class Desk:
             for order in self._books.open_orders()
             if command.symbol in (None, order.symbol) and order.id is not None
         ]
+        self._protection.taken_in_hand(command.source, symbol=command.symbol)
         if command.symbol is not None:
             acks = [await self._cancel_one(command, order) for order in wanted]
             failed = [ack for ack in acks if ack.outcome is not Outcome.ACCEPTED]
@@ -553,6 +580,7 @@ class Desk:
             refusals=refusals,
             order=order,
             risk=report,
+            trail=self._protection.view_of(order) if order.order_class in _WITH_LEGS else None,
         )
 
     def _refusal(self, command: Command, report: RiskReport, order: OrderView | None = None) -> Ack:

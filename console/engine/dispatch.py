@@ -36,6 +36,7 @@ from console.engine.desk import Desk
 from console.engine.facts import Facts
 from console.engine.flatten import KillSwitch
 from console.engine.journal_files import JournalError
+from console.engine.protection import Protection
 from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciled
 from console.engine.risk import refused
@@ -43,6 +44,7 @@ from console.engine.session import SessionWatch
 from console.engine.state import BarHistory, EngineView, Refusal, RiskReport
 from console.engine.story import story_lines
 from console.engine.tradingstate import TradingStateLatch
+from console.engine.trailbook import subject_of
 
 ANSWERS_KEPT = 10_000
 
@@ -54,6 +56,7 @@ class Dispatch:
         self,
         books: Books,
         desk: Desk,
+        protection: Protection,
         trading: TradingStateLatch,
         readiness: Readiness,
         kill_switch: KillSwitch,
@@ -69,6 +72,7 @@ class Dispatch:
     ) -> None:
         self._books = books
         self._desk = desk
+        self._protection = protection
         self._trading = trading
         self._readiness = readiness
         self._kill_switch = kill_switch
@@ -172,8 +176,12 @@ class Dispatch:
             return _refusal(command, refused("order", "known", command.order_id[:60], text))
         with contextlib.suppress(JournalError):
             await self._books.journal.settled()
-        story = story_lines(self._books.journal.story(order.client_order_id))
-        return _accepted(command, order=order, story=story)
+        trail = self._protection.view_of(order)
+        rows = self._books.journal.story(order.client_order_id)
+        if trail is not None:
+            rows += self._books.journal.story(subject_of(trail.entry))
+        story = story_lines(sorted(rows, key=lambda row: row.seq))
+        return _accepted(command, order=order, story=story, trail=trail)
 
 
 def _accepted(command: AnyCommand, **fields: Any) -> Ack:

@@ -144,6 +144,8 @@ class Engine:
             (self._upkeep.comparing(), "reconcile"),
             (self._upkeep.mending(), "journal watch"),
             (self._updates.doubting(), "silence watch"),
+            (self._parts.protection.run(), "trailing legs"),
+            (self._parts.last_prices.run(), "last prices"),
             (self._warm_up(), "warm-up"),
         ):
             self._spawn(work, name)
@@ -200,6 +202,7 @@ class Engine:
                     reason="the engine ended while it was being sent; it is looked up",
                 )
                 self._books.record(doubtful, doubtful.reason)
+        self._parts.protection.load()
         self._books.note("started", "engine", {"text": f"started, {self._mode}"})
 
     async def stop(self, reason: str) -> None:

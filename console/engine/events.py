@@ -27,6 +27,7 @@ from console.engine.state import (
     SessionView,
     Side,
     TradingState,
+    TrailView,
 )
 
 if TYPE_CHECKING:
@@ -112,6 +113,12 @@ class RiskChanged(Event, tag="RiskChanged", frozen=True, kw_only=True):
     risk: RiskView
 
 
+class TrailChanged(Event, tag="TrailChanged", frozen=True, kw_only=True):
+    """A trailing leg: what protects its shares, and where it stands."""
+
+    trail: TrailView
+
+
 class ReadyChanged(Event, tag="ReadyChanged", frozen=True, kw_only=True):
     ready: bool
     reason: str = ""
@@ -136,6 +143,7 @@ AnyEvent = (
     | ConnectionChanged
     | ServiceChanged
     | RiskChanged
+    | TrailChanged
     | ReadyChanged
     | Noticed
 )

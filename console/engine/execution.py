@@ -33,7 +33,7 @@ from console.engine.books import Books, SentAt
 from console.engine.crash import crash_here
 from console.engine.journal_files import JournalError
 from console.engine.orders import in_words, lacks_legs, moved, order_request, same_order
-from console.engine.state import OrderState, OrderView
+from console.engine.state import TRAIL_SOURCE, OrderState, OrderView
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -270,15 +270,16 @@ class Execution:
         def guarded() -> dict[str, Any]:
             # Waited for here, on the thread that sends: one wake-up less between disk and line.
             _require_row(on_disk)
-            crash_here("between-commit-and-post", self._armed)
             order = self._books.orders[client_order_id]
+            whose = "trail-" if order.source == TRAIL_SOURCE else ""
+            crash_here(f"{whose}between-commit-and-post", self._armed)
             if (reason := self._may_send(order)) is not None:
                 raise _Withheld(reason)
             in_line = self._clock() - queued_at - waited
             if in_line > RATE_LIMIT_PATIENCE_S and order.source != "flatten":
                 raise _Withheld(f"it waited too long for the line to the broker ({in_line:.0f} s)")
             answer = call()
-            crash_here("between-post-and-ack", self._armed)
+            crash_here(f"{whose}between-post-and-ack", self._armed)
             return answer
 
         while True:

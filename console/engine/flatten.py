@@ -108,6 +108,12 @@ class KillSwitch:
     def is_running(self) -> bool:
         return self._running is not None and not self._running.done()
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it runs, or waits in the middle (for the market to open, say)."""
+        left = self._last is not None and self._last.step is not Step.DONE
+        return left or self.is_running
+
     async def abandon(self, why: str) -> None:
         """A person trades on: end what runs, and what was left unfinished is not taken up again.
 

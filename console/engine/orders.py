@@ -14,6 +14,7 @@ An end that the broker never told (not sent, settled by a person) gives way to w
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -89,6 +90,11 @@ SETTLEMENTS = frozenset({S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED})
 """What a person may settle an order in doubt to."""
 
 MAX_ID_LENGTH = 128
+
+
+def new_client_order_id() -> str:
+    """An id that no order had before."""
+    return f"tc-{uuid.uuid4().hex}"
 
 
 class OrderPayloadError(ValueError):

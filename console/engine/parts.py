@@ -20,7 +20,9 @@ from console.engine.facts import Facts
 from console.engine.feed import Feed
 from console.engine.flatten import KillSwitch
 from console.engine.journal import Journal
+from console.engine.lastprices import LastPrices
 from console.engine.picture import Picture
+from console.engine.protection import Protection
 from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciler
 from console.engine.risk import Gatekeeper
@@ -160,6 +162,25 @@ class Parts:
             equity=self.account.curve,
             mode=mode,
         )
+        self.last_prices = LastPrices(
+            session, reads, clocks, market, stale_s=settings.feed.quote_stale_s
+        )
+        self.protection = Protection(
+            books,
+            self.execution,
+            self.last_prices,
+            self.readiness,
+            self.trading,
+            facts,
+            clocks,
+            market,
+            flattening=lambda: self.kill_switch.at_work,
+            spawn=given.spawn,
+            every_s=settings.engine.trail_every_s,
+            partial_s=settings.engine.partial_entry_s,
+            armed=given.armed,
+        )
+        self.picture.trails = self.protection.views
         self.desk = Desk(
             books,
             self.execution,
@@ -169,6 +190,7 @@ class Parts:
             reads,
             clocks,
             market,
+            self.protection,
             blocked=self.readiness.blocked,
             compare=self.upkeep.compare,
         )
@@ -184,6 +206,7 @@ class Parts:
         self.dispatch = Dispatch(
             books,
             self.desk,
+            self.protection,
             self.trading,
             self.readiness,
             self.kill_switch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from console.engine.events import Event, MarketFrame, OrderFilled, Snapshot
 from console.engine.facts import Facts
 from console.engine.readiness import Readiness
 from console.engine.riskwatch import RiskWatch
-from console.engine.state import EngineView, FillView, OrderState
+from console.engine.state import EngineView, FillView, OrderState, TrailView
 from console.engine.tradingstate import TradingStateLatch
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Picture:
         self._risk_watch = risk_watch
         self._mode = mode
         self._fills: deque[FillView] | None = None
+        self.trails: Callable[[], tuple[TrailView, ...]] = tuple
 
     def view(self) -> EngineView:
         """The state of this moment, after the event numbered `seq`."""
@@ -74,6 +76,7 @@ class Picture:
             fills=tuple(self._newest_fills()),
             risk=self._risk_watch.view,
             equity=self._equity.points(),
+            trails=self.trails(),
         )
 
     def _newest_fills(self) -> deque[FillView]:

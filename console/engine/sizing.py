@@ -83,6 +83,8 @@ def _bad_prices(order: SubmitOrder) -> RiskReport | None:
             return _no_price(name, level.price)
         if level is not None and level.percent is not None and not _is_sane(abs(level.percent)):
             return _no_price(name, level.percent)
+        if level is not None and level.trails and (problem := _bad_trail(name, level)) is not None:
+            return problem
     levels = (order.take_profit is not None) + (order.stop_loss is not None)
     need = {OrderClass.SIMPLE: 0, OrderClass.OTO: 1, OrderClass.BRACKET: 2, OrderClass.OCO: 2}
     if levels != need[order.order_class]:
@@ -90,6 +92,28 @@ def _bad_prices(order: SubmitOrder) -> RiskReport | None:
             "levels", str(need[order.order_class]), str(levels),
             f"a {order.order_class.value} order has {need[order.order_class]} of take_profit and "
             "stop_loss", "give the levels that its class needs",
+        )  # fmt: skip
+    return None
+
+
+def _bad_trail(name: str, level: Level) -> RiskReport | None:
+    given = [level.price, level.percent, level.trail_price, level.trail_percent]
+    if name == "take_profit":
+        return refused(
+            "levels", "a stop that trails", name, "a take profit can't trail", "give it a price"
+        )
+    if sum(value is not None for value in given) != 1:
+        return refused(
+            "levels", "exactly one", "several",
+            "a level has one of price, percent, trail_price and trail_percent", "give one of them",
+        )  # fmt: skip
+    distance = level.trail_price if level.trail_percent is None else level.trail_percent
+    if distance is None or not _is_sane(distance):
+        return _no_price("trail", distance or Decimal(0))
+    if level.trail_percent is not None and level.trail_percent >= 100:
+        return refused(
+            "levels", "< 100 %", str(level.trail_percent),
+            f"a trail of {level.trail_percent} % reaches no price above zero", "give a smaller one",
         )  # fmt: skip
     return None
 

@@ -87,6 +87,24 @@ class TradingState(StrEnum):
     HALTED = "HALTED"
 
 
+TRAIL_SOURCE = "trail"
+"""The source of orders that the engine sends for a trailing leg."""
+
+
+class TrailPhase(StrEnum):
+    """Where a trailing leg stands: what protects the shares that its entry bought."""
+
+    WAITING = "waiting"
+    """Nothing is bought yet; the legs wait at the broker for the entry."""
+    PARTIAL = "partial"
+    """The entry is filled in part: the broker's legs take hold when it is complete or ends."""
+    TRAILING = "trailing"
+    """The stop rests at the broker, and the engine moves it."""
+    EXPOSED = "exposed"
+    """The entry has ended, and shares of it have no stop at the broker."""
+    ENDED = "ended"
+
+
 class ConnectionState(StrEnum):
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -124,6 +142,11 @@ class OrderView(Struct, frozen=True, kw_only=True):
     replaced_by: str | None = None
     created_at: datetime
     updated_at: datetime
+
+
+def is_superseded(order: OrderView) -> bool:
+    """Whether it is a stop of a trailing leg that has moved on: of interest in its story alone."""
+    return order.source == TRAIL_SOURCE and order.state is OrderState.REPLACED
 
 
 class PositionView(Struct, frozen=True, kw_only=True):
@@ -177,6 +200,30 @@ class ConnectionView(Struct, frozen=True, kw_only=True):
     latency_ms: float | None = None
     detail: str = ""
     retry_at: float | None = None
+
+
+class TrailView(Struct, frozen=True, kw_only=True):
+    """The trailing leg of one order, named by its `entry`; `side` is the entry's.
+
+    The stop and the take-profit rest at the broker. Before the entry is filled, `stop` and `high`
+    are what the order was reckoned with. For a short entry `high` is the lowest price.
+    """
+
+    entry: str
+    symbol: str
+    side: Side
+    phase: TrailPhase
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    high: Decimal
+    stop: Decimal
+    take_profit: Decimal | None = None
+    unprotected: Decimal = Decimal(0)
+    """Shares bought that no stop at the broker covers at this moment."""
+    stop_order: str | None = None
+    """Client order id of the stop that rests at the broker."""
+    text: str = ""
+    """Who manages which leg, and what keeps it from trailing, in words."""
 
 
 class FillView(Struct, frozen=True, kw_only=True):
@@ -287,3 +334,5 @@ class EngineView(Struct, frozen=True, kw_only=True):
     risk: RiskView | None = None
     equity: tuple[EquityPoint, ...] = ()
     """What the account was worth today, minute by minute, oldest first."""
+    trails: tuple[TrailView, ...] = ()
+    """Trailing legs that have not ended, and those that ended last."""

@@ -18,7 +18,7 @@ from console.engine.state import Refusal, TradingState
 
 SUBJECT = "trading-state"
 _TIGHTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
-_MACHINES = ("signal", "risk", "reconcile", "flatten", "broker", "strategy")
+_MACHINES = ("signal", "risk", "reconcile", "flatten", "broker", "strategy", "trail")
 """Sources that are no person, up to a colon."""
 
 

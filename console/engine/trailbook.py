@@ -1,0 +1,111 @@
+"""The orders that belong to a trailing leg, found in the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from msgspec import Struct
+
+from console.engine.books import Books
+from console.engine.orders import open_qty
+from console.engine.state import OrderState, OrderType, OrderView
+from console.engine.trail import Plan
+
+_STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+_NOT_THERE = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.INTENT})
+
+
+class Family(Struct, frozen=True, kw_only=True):
+    """What the books hold of one plan."""
+
+    entry: OrderView | None
+    filled: Decimal
+    exited: Decimal
+    stops: tuple[OrderView, ...]
+    """Open stops at work: an entry's own are so once the entry has ended."""
+    lost: OrderState | None
+    """How the newest stop ended, where none is open."""
+    reserved: Decimal
+    """Open on the exit's side by orders of others."""
+    legs: frozenset[str]
+    members: frozenset[str]
+    exits: tuple[str, ...]
+
+
+def subject_of(entry: str) -> str:
+    """Where the journal keeps the plan of this entry."""
+    return f"trail:{entry}"
+
+
+def family_of(plan: Plan, books: Books) -> Family:
+    """Look them up."""
+    chain = list(_lineage(plan.entry, books))
+    entries = {order.client_order_id for order in chain}
+    entry = chain[-1] if chain else None
+    roots = entries | set(plan.sent)
+    of_symbol = [order for order in books.orders.values() if order.symbol == plan.symbol]
+    found: dict[str, OrderView] = {}
+    for order in of_symbol:
+        name = order.client_order_id
+        if (order.parent in roots or name in plan.sent) and order.side is plan.exit_side:
+            found[name] = order
+    for name in plan.exits:
+        if name not in found and (known := books.find(name)) is not None:
+            found[name] = known
+    replaced = {order.replaces for order in found.values() if not order.state.is_final}
+    entry_open = entry is not None and not entry.state.is_final
+
+    def at_work(order: OrderView) -> bool:
+        return (
+            order.order_type in _STOPS
+            and not order.state.is_final
+            and order.state not in _NOT_THERE
+            and order.client_order_id not in replaced
+            and not (entry_open and order.parent in entries)
+        )
+
+    stops = tuple(order for order in found.values() if at_work(order))
+    return Family(
+        entry=entry,
+        filled=sum((order.filled_qty for order in chain), Decimal(0)),
+        exited=sum((order.filled_qty for order in found.values()), Decimal(0)),
+        stops=stops,
+        lost=None if stops else _lost(found),
+        reserved=sum(
+            (
+                open_qty(order)
+                for order in of_symbol
+                if order.client_order_id not in found
+                and order.side is plan.exit_side
+                and order.state is not OrderState.HELD
+            ),
+            Decimal(0),
+        ),
+        legs=frozenset(found),
+        members=frozenset(entries | set(found)),
+        exits=tuple(sorted(name for name, order in found.items() if order.filled_qty > 0)),
+    )
+
+
+def _lineage(name: str, books: Books) -> Iterator[OrderView]:
+    """The entry, and what took its place, oldest first."""
+    seen: set[str] = set()
+    order = books.find(name)
+    while order is not None and order.client_order_id not in seen:
+        seen.add(order.client_order_id)
+        yield order
+        order = books.find(order.replaced_by) if order.replaced_by else None
+
+
+def _lost(found: dict[str, OrderView]) -> OrderState | None:
+    ended = [
+        order
+        for order in found.values()
+        if order.order_type in _STOPS
+        and order.state.is_final
+        and order.state is not OrderState.REPLACED
+    ]
+    if not ended:
+        return None
+    return max(ended, key=lambda order: order.updated_at).state
