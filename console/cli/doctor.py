@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from console.apart import SERVICE_PORTS
 from console.cli.finding import is_alive
 from console.cli.output import Format, print_json
+from console.cli.settings import check_face
 from console.config import ConfigError, Mode, Overrides, Settings, load_settings
 from console.engine.runtime import RuntimeInfo
 from console.exits import CONFIG, FAILED, IN_USE, OK, UNAVAILABLE
@@ -67,6 +68,7 @@ def examine(overrides: Overrides) -> Iterator[Diagnosis]:
     yield _native()
     try:
         settings = load_settings(overrides)
+        check_face(settings)
     except ConfigError as error:
         yield Diagnosis("settings", "fault", f"{error.value}: {error.rule}", error.remedy, CONFIG)
         return

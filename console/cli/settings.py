@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from console.cli.output import Format, print_json, say
-from console.config import Overrides, load_settings
+from console.config import ConfigError, Overrides, Settings, load_settings
 from console.config.schema import shown
 from console.exits import CONFIG, OK, ExitError
 
 
 def check_settings(overrides: Overrides, style: Format) -> int:
-    """Raises `ConfigError` where they don't hold."""
+    """Raises `ConfigError` where they don't hold, be it for the engine or for the face."""
     settings = load_settings(overrides)
+    check_face(settings)
     files = [str(path) for path in settings.sources]
     if style is Format.JSON:
         print_json(
@@ -33,6 +34,27 @@ def check_settings(overrides: Overrides, style: Format) -> int:
     for warning in settings.warnings:
         say(warning)
     return OK
+
+
+def check_face(settings: Settings) -> None:
+    """What only the face reads: its theme and keys. Raises `ConfigError` where it can't start."""
+    from console.ui.actions import KeymapError, rebind
+    from console.ui.theme import ThemeError, Themes
+
+    def wrong(name: str, value: object, rule: str, remedy: str) -> ConfigError:
+        origins = settings.origins
+        origin = next((o for key, o in origins.items() if f"{key}.".startswith(f"{name}.")), "")
+        return ConfigError(f"{name} = {shown(value)}", rule, remedy, origin=origin)
+
+    try:
+        Themes((settings.config_dir / "themes",)).load(settings.ui.theme)
+    except ThemeError as error:
+        remedy = "change it, or leave it out for the default"
+        raise wrong("ui.theme", settings.ui.theme, str(error), remedy) from None
+    try:
+        rebind(settings.ui.keys)
+    except KeymapError as error:
+        raise wrong("ui.keys", dict(settings.ui.keys), str(error), "press ? for the keys") from None
 
 
 def show_settings(overrides: Overrides, style: Format) -> int:

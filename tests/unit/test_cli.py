@@ -73,6 +73,8 @@ def runtime(**given: Any) -> RuntimeInfo:
     ("arguments", "code", "parts"),
     [
         (["config", "check", "--set", "ports.helth=1"], 78, ["ports.helth", "did you mean health"]),
+        (["config", "check", "--set", "ui.theme=nope"], 78, ["ui.theme", "--set", "high-contrast"]),
+        (["config", "check", "--set", "ui.keys.order.buy=s"], 78, ["'s'", "order.sell", "--set"]),
         (["headless", "--set", "ports.health=x"], 78, ["ports.health = x"]),
         (["headless", "--live-paper"], 78, ["ALPACA_API_KEY", "--demo"]),
         (["headless", "--demo", "--live-paper"], 78, ["can't both"]),
