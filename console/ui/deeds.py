@@ -182,7 +182,7 @@ class Deeds(App[int], inherit_bindings=False):
 
     def carry_out(self, line: FaceLine) -> None:
         """What was typed for the face alone."""
-        from console.ui.lines import Alert, AlertsOff
+        from console.ui.lines import Alert, AlertsOff, AlertsShown, forgotten
 
         if isinstance(line, Alert):
             if self.alerts.add(line):
@@ -190,7 +190,9 @@ class Deeds(App[int], inherit_bindings=False):
             else:
                 self.say(Severity.ERROR, "alerts", "too many alerts; `alert off` forgets them")
         elif isinstance(line, AlertsOff):
-            self.say(Severity.INFO, "alerts", f"{self.alerts.off(line.symbol)} alerts forgotten")
+            self.say(Severity.INFO, "alerts", forgotten(self.alerts.off(line.symbol)))
+        elif isinstance(line, AlertsShown):
+            self.say(Severity.INFO, "alerts", self.alerts.in_words())
         else:
             self.export(line.folder)
 

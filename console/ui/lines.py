@@ -1,21 +1,26 @@
 """Lines that concern the face alone: alerts and exports. All others are the engine's grammar.
 
-alert IBM rsi_14 > 70        alert IBM last < 181.50
-alert off IBM                alert off
+alert IBM rsi_14 > 70        alert IBM change < -1%
+alert off IBM                alert off                   alert (which there are)
 export                       export ~/days
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 
 from console.engine.grammar import GrammarError
 from console.ui.store import Store
 
 PLAIN_COLUMNS = {"last": "last", "bid": "bid", "ask": "ask", "volume": "day_volume"}
-"""What an alert may watch beside the features and the spread → the frame's own name."""
+"""What an alert may watch as it stands in the frame → the frame's own name."""
+RECKONED = ("change", "spread", "age")
+"""And what the feed pane reckons: percent since the close before, basis points, seconds."""
+_SAME = {"chg": "change", "chg%": "change", "change%": "change", "vol": "volume"}
 MAX_ALERTS = 100
 
 
@@ -47,7 +52,12 @@ class Export:
     folder: Path | None = None
 
 
-FaceLine = Alert | AlertsOff | Export
+@dataclass(frozen=True, slots=True)
+class AlertsShown:
+    """Say which alerts there are."""
+
+
+FaceLine = Alert | AlertsOff | AlertsShown | Export
 
 
 def parse_face_line(line: str, store: Store) -> FaceLine | None:
@@ -65,30 +75,40 @@ def parse_face_line(line: str, store: Store) -> FaceLine | None:
     return None
 
 
-def _alert(line: str, words: Sequence[str], store: Store) -> Alert | AlertsOff:
-    if words and words[0].lower() == "off":
+def _alert(line: str, words: Sequence[str], store: Store) -> Alert | AlertsOff | AlertsShown:
+    if not words:
+        return AlertsShown()
+    if words[0].lower() == "off":
         return AlertsOff(words[1].upper() if len(words) > 1 else None)
-    if len(words) < 4:
+    parts = re.findall(r"[<>]+=?|[^\s<>=]+", " ".join(words))
+    if len(parts) < 4:
         raise GrammarError(len(line), "write symbol, column, > or <, level: alert IBM last > 182")
-    symbol, column, relation, level = words[0].upper(), words[1].lower(), words[2], words[3]
+    symbol, column, relation, level = parts[0].upper(), parts[1].lower(), parts[2], parts[3]
+    column = _SAME.get(column, column)
     if symbol not in store.rows:
         known = ", ".join(list(store.rows)[:8])
         raise GrammarError(line.index(words[0]), f"{symbol} is not in the feed; there are {known}")
     if column not in columns(store):
         known = ", ".join(columns(store))
-        raise GrammarError(line.index(words[1]), f"{column} is no column; there are {known}")
+        raise GrammarError(line.index(parts[1]), f"{column} is no column; there are {known}")
     if relation not in ("<", ">"):
         raise GrammarError(line.index(relation), f"{relation} is not > or <")
+    if len(parts) > 4:
+        raise GrammarError(line.rindex(parts[4]), f"{parts[4]} is too much: an alert has one level")
     try:
-        return Alert(symbol, column, relation == ">", float(level))
+        value = float(level.removeprefix("$").removesuffix("%").replace(",", ""))
     except ValueError:
-        raise GrammarError(line.rindex(level), f"{level} is no number") from None
+        value = nan
+    if not isfinite(value):
+        raise GrammarError(line.rindex(level), f"{level} is no number")
+    return Alert(symbol, column, relation == ">", value)
 
 
 def columns(store: Store) -> tuple[str, ...]:
     """What an alert may watch."""
     features = store.frame.feature_names if store.frame is not None else ()
-    return (*PLAIN_COLUMNS, "spread", *features)
+    known = (*PLAIN_COLUMNS, *RECKONED)
+    return (*known, *(name for name in features if name not in known))
 
 
 class Alerts:
@@ -99,6 +119,10 @@ class Alerts:
 
     def __len__(self) -> int:
         return len(self._met)
+
+    def in_words(self) -> str:
+        """Which there are."""
+        return f"watching {', '.join(a.words for a in self._met)}" if self._met else "no alerts"
 
     def add(self, alert: Alert) -> bool:
         """Watch it from now on; False where there are too many already."""
@@ -132,10 +156,20 @@ def _value(alert: Alert, store: Store) -> float | None:
     row = store.rows.get(alert.symbol)
     if row is None or store.frame is None:
         return None
-    if alert.column == "spread":
-        quote = store.quote(alert.symbol)
-        return quote.spread_bp if quote is not None else None
+    match alert.column:
+        case "spread":
+            quote = store.quote(alert.symbol)
+            return quote.spread_bp if quote is not None else None
+        case "change":
+            return store.change(row)
+        case "age":
+            return store.age(row)
     name = PLAIN_COLUMNS.get(alert.column, alert.column)
     if name == alert.column and name not in ("last", "bid", "ask", *store.frame.feature_names):
         return None
     return store.column(name)[row]
+
+
+def forgotten(count: int) -> str:
+    """What `alert off` did."""
+    return f"{count} alert{'s' * (count != 1)} forgotten"

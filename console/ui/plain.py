@@ -21,7 +21,16 @@ from console.engine.grammar import GrammarError, parse_line
 from console.engine.state import ConnectionState, OrderState, OrderView
 from console.ui import format as text
 from console.ui import words
-from console.ui.lines import Alert, Alerts, AlertsOff, Export, parse_face_line
+from console.ui.lines import (
+    Alert,
+    Alerts,
+    AlertsOff,
+    AlertsShown,
+    Export,
+    FaceLine,
+    forgotten,
+    parse_face_line,
+)
 from console.ui.store import Fact, Store
 from console.ui.widgets.orders import price_text, size_text
 
@@ -296,13 +305,18 @@ class Plain:
             return None
         return Decimal(str(found.bid)), Decimal(str(found.ask))
 
-    def _carry_out(self, line: Alert | AlertsOff | Export | None) -> None:
+    def _carry_out(self, line: FaceLine | None) -> None:
         match line:
             case Alert():
-                self.alerts.add(line)
-                self.say(f"Watching {line.words}.")
+                if self.alerts.add(line):
+                    self.say(f"Watching {line.words}.")
+                else:
+                    self.say("Too many alerts; alert off forgets them.")
             case AlertsOff(symbol):
-                self.say(f"{self.alerts.off(symbol)} alerts forgotten.")
+                self.say(f"{forgotten(self.alerts.off(symbol)).capitalize()}.")
+            case AlertsShown():
+                words = self.alerts.in_words()
+                self.say(f"{words[0].upper()}{words[1:]}.")
             case Export(folder):
                 from console.ui.export import write
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntFlag, auto
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 from console.engine import events
@@ -349,6 +349,19 @@ class Store:
         if self.frame is None or row is None:
             return float("nan")
         return self.column("last")[row]
+
+    def change(self, row: int) -> float:
+        """Percent since the close before, or else since the day's open; NaN where unknown."""
+        before, last = self.column("previous_close")[row], self.column("last")[row]
+        if not before > 0:
+            before = self.column("day_open")[row]
+        return (last / before - 1) * 100 if before > 0 else nan
+
+    def age(self, row: int) -> float:
+        """Seconds since the newest quote or trade, NaN before the first."""
+        times = (self.column("quote_at")[row], self.column("last_at")[row])
+        newest = max((at for at in times if isfinite(at)), default=nan)
+        return max(0.0, self.now() - newest) if isfinite(newest) else nan
 
     def sorted_orders(self) -> list[OrderView]:
         """Those that may still do something first, then the newest; legs follow their entry."""

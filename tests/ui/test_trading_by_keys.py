@@ -365,7 +365,37 @@ async def test_an_alert_speaks_when_its_feature_passes_the_level(make_app: MakeA
         link.emit(e.MarketFrame(higher))  # type: ignore[arg-type]
         await until(pilot, lambda: "alert: IBM rsi_14 > 70, now 71.5" in screen_text(pilot.app))
         await pilot.press("colon", *"alert off", "enter")
-        assert "1 alerts forgotten" in screen_text(pilot.app)
+        await until(pilot, lambda: "1 alert forgotten" in screen_text(pilot.app))
+
+
+async def test_an_alert_watches_the_change_in_percent(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *"alert IBM chg% >2.5%", "enter", "colon", *"alert", "enter")
+        await until(pilot, lambda: "watching IBM change > 2.5" in screen_text(pilot.app))
+        higher = frame(2)
+        higher.last[1] = higher.previous_close[1] * 1.03
+        link.emit(e.MarketFrame(higher))  # type: ignore[arg-type]
+        await until(pilot, lambda: "alert: IBM change > 2.5, now 3" in screen_text(pilot.app))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("alert IBM last > nan", "nan is no number"),
+        ("alert IBM last >= 3", ">= is not > or <"),
+        ("alert IBM last > 3 4", "4 is too much"),
+        ("alert IBM last", "write symbol, column"),
+    ],
+)
+async def test_an_alert_that_could_never_speak_is_refused(
+    make_app: MakeApp, line: str, words: str
+) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("colon", *line, "enter")
+        await until(pilot, lambda: words in screen_text(pilot.app))
 
 
 async def test_an_alert_on_what_is_no_column_says_what_there_is(make_app: MakeApp) -> None:

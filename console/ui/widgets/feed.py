@@ -145,36 +145,19 @@ class Feed(Grid):
         if column == "symbol":
             return key
         if column == "change":
-            return self._change(row)
+            return self.store.change(row)
         if column == "spread":
             quote = self.store.quote(key)
             return quote.spread_bp if quote is not None else nan
         if column == "age":
-            return self._age(row)
+            return self.store.age(row)
         if column == "volume":
             return self.store.column("day_volume")[row]
         return self.store.column(column.removeprefix(_FEATURE))[row]
 
-    def _age(self, row: int) -> float:
-        newest = max(
-            (
-                at
-                for at in (self.store.column("quote_at")[row], self.store.column("last_at")[row])
-                if isfinite(at)
-            ),
-            default=nan,
-        )
-        return max(0.0, self.store.now() - newest) if isfinite(newest) else nan
-
-    def _change(self, row: int) -> float:
-        before, last = self.store.column("previous_close")[row], self.store.column("last")[row]
-        if not before > 0:
-            before = self.store.column("day_open")[row]
-        return (last / before - 1) * 100 if before > 0 else nan
-
     def row(self, key: str, columns: Sequence[Column]) -> Sequence[Span]:
         row = self.store.rows[key]
-        age = self._age(row)
+        age = self.store.age(row)
         stale = not age <= self.stale_after_s
         # A row is put together anew only if its numbers or the reading of its age changed.
         moved = tuple(self.store.column(name)[row] for name in (*_MOVING, *self._known))
@@ -197,7 +180,7 @@ class Feed(Grid):
             case "last":
                 return text.price(self.store.column("last")[row]), plain or "bold"
             case "change":
-                value = self._change(row)
+                value = self.store.change(row)
                 colour = ("muted", "up", "down")[
                     text.sign(round(value, 2) if isfinite(value) else 0)
                 ]
