@@ -1,4 +1,4 @@
-"""urllib3's connections with one limit for the whole of an answer.
+"""urllib3's connections with one limit for a whole answer, and a last word before a request.
 
 A socket's time-out is for each wait alone: a server that sends a byte of a header now and then
 would hold its caller for ever.
@@ -6,10 +6,13 @@ would hold its caller for ever.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -17,6 +20,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+
+IDLE_S = 0.1
+"""A connection that was waited with for longer may have been closed at its other end."""
 
 
 class _UntilThen(io.RawIOBase):
@@ -55,12 +62,46 @@ class _BoundedAnswer(http.client.HTTPResponse):
         self.fp: io.BufferedReader = io.BufferedReader(_UntilThen(self.fp.detach(), sock))
 
 
-class _Connection(HTTPConnection):
-    response_class = _BoundedAnswer
+class _LastWord(threading.local):
+    """What this thread's next request asks when it is made up, connected, and not yet sent."""
+
+    ask: Callable[[], None] | None = None
 
 
-class _SecureConnection(HTTPSConnection):
+_last_word = _LastWord()
+
+
+@contextlib.contextmanager
+def last_word(ask: Callable[[], None] | None) -> Iterator[None]:
+    """Requests of this thread, inside, call `ask` right before their first byte; it may raise."""
+    _last_word.ask = ask
+    try:
+        yield
+    finally:
+        _last_word.ask = None
+
+
+class _Asks(HTTPConnection):
     response_class = _BoundedAnswer
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if _last_word.ask is not None:
+            if self.is_closed:
+                self.connect()
+            asked = time.monotonic()
+            _last_word.ask()
+            if time.monotonic() - asked > IDLE_S and not self.is_connected:
+                self.close()
+                self.connect()
+        super().request(*args, **kwargs)
+
+
+class _Connection(_Asks):
+    pass
+
+
+class _SecureConnection(_Asks, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):

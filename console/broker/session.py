@@ -73,21 +73,33 @@ class BrokerSession:
 
     # -- orders ------------------------------------------------------------------------------------
 
-    def submit_order(self, order: Mapping[str, Any]) -> Json:
+    def submit_order(
+        self, order: Mapping[str, Any], *, before: Callable[[], None] | None = None
+    ) -> Json:
         """POST /v2/orders, exactly once. `order` must carry its `client_order_id`.
 
+        `before` is called when the request is made up and connected, right before its first byte.
+
         Raises:
+            Whatever `before` raises: nothing was sent.
             BrokerRefused: nothing happened (`DuplicateOrderId`: this id was used before).
             BrokerRateLimited, BrokerUnavailable: nothing was sent.
             OutcomeUnknown: it may have arrived.
         """
         if not order.get("client_order_id"):
             raise ValueError("an order without client_order_id can't be looked up; give it one")
-        return self._object("POST", "/orders", order, Priority.ORDER)
+        return self._object("POST", "/orders", order, Priority.ORDER, before=before)
 
-    def replace_order(self, order_id: str, changes: Mapping[str, Any]) -> Json:
-        """PATCH an order; the answer is the new order that takes its place."""
-        return self._object("PATCH", f"/orders/{_segment(order_id)}", changes, Priority.ORDER)
+    def replace_order(
+        self,
+        order_id: str,
+        changes: Mapping[str, Any],
+        *,
+        before: Callable[[], None] | None = None,
+    ) -> Json:
+        """PATCH an order; the answer is the new order that takes its place. `before` as above."""
+        path = f"/orders/{_segment(order_id)}"
+        return self._object("PATCH", path, changes, Priority.ORDER, before=before)
 
     def cancel_order(self, order_id: str) -> None:
         """Ask for an order's cancellation; it is gone when trade updates say so."""
@@ -345,9 +357,13 @@ class BrokerSession:
         priority: Priority = Priority.READ,
         *,
         market_data: bool = False,
+        before: Callable[[], None] | None = None,
     ) -> Json:
         return cast(
-            "Json", self._send(method, path, fields, priority, dict, market_data=market_data)
+            "Json",
+            self._send(
+                method, path, fields, priority, dict, market_data=market_data, before=before
+            ),
         )
 
     def _list(
@@ -368,11 +384,14 @@ class BrokerSession:
         shape: type | None = None,
         *,
         market_data: bool = False,
+        before: Callable[[], None] | None = None,
     ) -> object:
         wire = _plain(fields or {})
 
         def once() -> object:
-            return self._once(method, path, wire, priority, shape, market_data=market_data)
+            return self._once(
+                method, path, wire, priority, shape, market_data=market_data, before=before
+            )
 
         if method != "GET" or priority is not Priority.READ:
             return once()
@@ -405,6 +424,7 @@ class BrokerSession:
         shape: type | None,
         *,
         market_data: bool,
+        before: Callable[[], None] | None,
     ) -> object:
         counted = method == "GET" and priority is Priority.READ
         connection = self._connection()
@@ -414,7 +434,9 @@ class BrokerSession:
         began = self._clock()
         self._requests += 1
         try:
-            answer = connection.send(method, path, wire, shape, market_data=market_data)
+            answer = connection.send(
+                method, path, wire, shape, market_data=market_data, before=before
+            )
         except BrokerError as error:
             self._failures += 1
             if isinstance(error, BrokerRateLimited):

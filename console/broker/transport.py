@@ -7,7 +7,7 @@ Importing this module imports alpaca-py: some tenths of a second. Leave it to a 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from console.broker import answers
-from console.broker.bounded_http import POOLS
+from console.broker.bounded_http import POOLS, last_word
 from console.broker.endpoint import Endpoint, HostRefused, allowed_host
 from console.broker.errors import BrokerError, BrokerUnavailable
 from console.broker.lazy_pandas import pandas_on_demand
@@ -196,15 +196,23 @@ class Connection:
         shape: type | None,
         *,
         market_data: bool,
+        before: Callable[[], None] | None = None,
     ) -> object:
-        """One request, one answer of `shape` (None: none is needed). Raises `BrokerError`."""
+        """One request, one answer of `shape` (None: none is needed). Raises `BrokerError`.
+
+        `before` is called when nothing but the bytes is left to do; what it raises comes out here,
+        and then nothing was sent.
+        """
         client = self._data if market_data else self._trading
         adapter = self._adapters[id(client)]
         changes = method != "GET"
         failure: BrokerError
         # Raised outside the handlers: an exception's context would hold the request with its keys.
         try:
-            answer = client._request(method, path, _query(fields) if _in_query(method) else fields)
+            with last_word(before):
+                answer = client._request(
+                    method, path, _query(fields) if _in_query(method) else fields
+                )
         except APIError as error:
             response = error.response
             failure = answers.refusal(

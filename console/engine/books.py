@@ -116,6 +116,7 @@ class Books:
         self._executions: OrderedDict[str, None] = OrderedDict()
         self._untold: dict[str, tuple[Decimal, float]] = {}
         self._waiters: set[asyncio.Event] = set()
+        self._to_tell: dict[str, OrderView] = {}
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -227,11 +228,13 @@ class Books:
         raw: Mapping[str, Any] | None = None,
         command_id: str | None = None,
         urgent: bool = False,
+        tell_later: bool = False,
     ) -> Future[int]:
         """`order` is so from now on: in memory, at the gate, in the journal and for everybody.
 
         The future is done when the row is on disk; whoever must not go on before awaits it, and
-        says that it is `urgent`.
+        says that it is `urgent`. With `tell_later` everybody hears of it by `tell_of`, or else
+        before the next that there is to tell of this order.
         """
         known = self.orders.get(order.client_order_id)
         if sent_at is not None:
@@ -254,10 +257,19 @@ class Books:
         future = self._append(
             "order", order.client_order_id, body, not order.state.is_final, keys, urgent=urgent
         )
-        if order != known:
+        self.tell_of(order.client_order_id)
+        if order != known and tell_later:
+            self._to_tell[order.client_order_id] = order
+        elif order != known:
             self._emit(OrderChanged(order=order))
         self.wake()
         return future
+
+    def tell_of(self, client_order_id: str) -> None:
+        """Tell what `record` was to tell later, if nobody has yet."""
+        order = self._to_tell.pop(client_order_id, None)
+        if order is not None:
+            self._emit(OrderChanged(order=order))
 
     def note(self, kind: str, subject: str, body: Mapping[str, Any]) -> Future[int]:
         """An entry in the story of `subject` that changes nothing."""

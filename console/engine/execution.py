@@ -49,6 +49,9 @@ RATE_LIMIT_PATIENCE_S = 60.0
 Pauses that the broker asked for are one reckoning, the wait for the line to it another.
 """
 
+TOLD_AFTER_S = 0.01
+"""Nobody needs to hear sooner that an order is on its way, and to tell it would hold that up."""
+
 DISK_PATIENCE_S = 10.0
 """An order whose row takes longer than this to reach the disk is not sent."""
 
@@ -218,8 +221,8 @@ class Execution:
         """
         request = order_request(intent, take_profit, stop_loss)
 
-        def post() -> dict[str, Any]:
-            return self._session.submit_order(request)
+        def post(before: Callable[[], None]) -> dict[str, Any]:
+            return self._session.submit_order(request, before=before)
 
         return await self._send(intent, request, post, sent_at=sent_at, command_id=command_id)
 
@@ -236,8 +239,8 @@ class Execution:
         request = {"client_order_id": intent.client_order_id, **changes}
         identity = old.id or ""
 
-        def patch() -> dict[str, Any]:
-            return self._session.replace_order(identity, request)
+        def patch(before: Callable[[], None]) -> dict[str, Any]:
+            return self._session.replace_order(identity, request, before=before)
 
         return await self._send(intent, request, patch, sent_at=sent_at, command_id=command_id)
 
@@ -245,7 +248,7 @@ class Execution:
         self,
         intent: OrderView,
         request: dict[str, Any],
-        call: Callable[[], dict[str, Any]],
+        call: Callable[[Callable[[], None]], dict[str, Any]],
         *,
         sent_at: SentAt,
         command_id: str | None,
@@ -259,26 +262,39 @@ class Execution:
             request=request,
             command_id=command_id,
             urgent=True,
+            tell_later=True,
         )
+        loop = asyncio.get_running_loop()
+        loop.call_later(TOLD_AFTER_S, self._books.tell_of, sending.client_order_id)
         return await self._post(sending.client_order_id, call, on_disk)
 
     async def _post(
-        self, client_order_id: str, call: Callable[[], dict[str, Any]], on_disk: Future[int]
+        self,
+        client_order_id: str,
+        call: Callable[[Callable[[], None]], dict[str, Any]],
+        on_disk: Future[int],
     ) -> OrderView:
         queued_at, waited, sent_before = self._clock(), 0.0, False
+        whose = "trail-" if self._books.orders[client_order_id].source == TRAIL_SOURCE else ""
 
-        def guarded() -> dict[str, Any]:
-            # Waited for here, on the thread that sends: one wake-up less between disk and line.
-            _require_row(on_disk)
+        def check() -> None:
             order = self._books.orders[client_order_id]
-            whose = "trail-" if order.source == TRAIL_SOURCE else ""
-            crash_here(f"{whose}between-commit-and-post", self._armed)
             if (reason := self._may_send(order)) is not None:
                 raise _Withheld(reason)
             in_line = self._clock() - queued_at - waited
             if in_line > RATE_LIMIT_PATIENCE_S and order.source != "flatten":
                 raise _Withheld(f"it waited too long for the line to the broker ({in_line:.0f} s)")
-            answer = call()
+
+        def right_before() -> None:
+            # Waited for here, on the thread that sends: the request is made up meanwhile.
+            _require_row(on_disk)
+            crash_here(f"{whose}between-commit-and-post", self._armed)
+            check()
+
+        def guarded() -> dict[str, Any]:
+            # Before it takes its turn at the broker's limit, too.
+            check()
+            answer = call(right_before)
             crash_here(f"{whose}between-post-and-ack", self._armed)
             return answer
 

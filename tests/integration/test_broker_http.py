@@ -152,6 +152,70 @@ async def test_an_order_without_our_id_is_not_sent(
     assert exchange.asked == []
 
 
+class _NotNow(Exception):
+    pass
+
+
+@pytest.fixture
+def bare_server() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10.0)
+        yield server
+
+
+def _session_on(server: socket.socket, exchange: Exchange) -> BrokerSession:
+    exchange.url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    return BrokerSession(exchange.endpoint())
+
+
+def test_the_last_word_is_asked_when_all_is_ready_and_can_hold_the_order_back(
+    exchange: Exchange, bare_server: socket.socket
+) -> None:
+    connections: list[socket.socket] = []
+
+    def before() -> None:
+        connections.append(bare_server.accept()[0])
+        connections[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connections[0].recv(1)
+        raise _NotNow
+
+    session = _session_on(bare_server, exchange)
+    with pytest.raises(_NotNow):
+        session.submit_order(ORDER, before=before)
+    with connections[0] as connection:
+        connection.setblocking(True)
+        assert connection.recv(1) == b"", "closed, and not a byte sent"
+
+
+def test_a_connection_that_is_closed_during_the_last_word_is_made_anew(
+    exchange: Exchange, bare_server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.broker.bounded_http.IDLE_S", -1.0)
+    session = _session_on(bare_server, exchange)
+
+    def serve_one() -> bytes:
+        with bare_server.accept()[0] as connection:
+            request = connection.recv(65536)
+            while not request.endswith(b"}"):
+                request += connection.recv(65536)
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b'Content-Length: 12\r\n\r\n{"id":"o-1"}'
+            )
+            return request
+
+    with ThreadPoolExecutor(1) as threads:
+        served = []
+
+        def before() -> None:
+            bare_server.accept()[0].close()
+            served.append(threads.submit(serve_one))
+
+        assert session.submit_order(ORDER, before=before) == {"id": "o-1"}
+        assert served[0].result(10).startswith(b"POST /v2/orders")
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_post_is_never_repeated_and_a_5xx_leaves_it_in_doubt(
     exchange: Exchange, session: BrokerSession, status: int

@@ -59,7 +59,10 @@ class Broker:
         self.asked = 0
         self.on_disk_at_post: list[str] = []
 
-    def submit_order(self, request: dict[str, Any]) -> dict[str, Any]:
+    def submit_order(
+        self, request: dict[str, Any], *, before: Callable[[], None]
+    ) -> dict[str, Any]:
+        before()
         self.posts.append(request)
         self.on_disk_at_post += self._on_disk(request["client_order_id"])
         return self._answer(self.answers)
@@ -187,6 +190,25 @@ async def test_sending_is_on_disk_before_the_one_post(bench):
     assert bench.broker.on_disk_at_post == ["SENDING"]
     assert len(bench.broker.posts) == 1
     assert (order.state, order.id) == (S.WORKING, "theirs-1")
+    assert bench.states() == [S.SENDING, S.ACK, S.WORKING]
+
+
+async def test_an_order_whose_answer_takes_its_time_is_told_of_meanwhile(bench):
+    told = threading.Event()
+    emit = bench.books._emit
+    bench.books._emit = lambda event: (emit(event), told.set())
+
+    class Slow(Broker):
+        def submit_order(
+            self, request: dict[str, Any], *, before: Callable[[], None]
+        ) -> dict[str, Any]:
+            answer = super().submit_order(request, before=before)
+            assert told.wait(10), "nobody was told that it is being sent"
+            return answer
+
+    bench.execution._session = broker = Slow(bench.journal)
+    broker.answers = [accepted()]
+    await bench.submit()
     assert bench.states() == [S.SENDING, S.ACK, S.WORKING]
 
 
@@ -337,8 +359,10 @@ async def test_a_duplicate_that_cant_be_looked_at_is_in_doubt(bench):
 
 async def test_an_update_that_overtakes_the_answer_is_kept(bench):
     class Quick(Broker):
-        def submit_order(self, request: dict[str, Any]) -> dict[str, Any]:
-            answer = super().submit_order(request)
+        def submit_order(
+            self, request: dict[str, Any], *, before: Callable[[], None]
+        ) -> dict[str, Any]:
+            answer = super().submit_order(request, before=before)
             loop.call_soon_threadsafe(
                 bench.books.updated,
                 {
