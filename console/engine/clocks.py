@@ -95,7 +95,9 @@ class MarketClock:
     """
 
     SPEED_KEPT = 0.05
-    """A measured speed within this part of the current one is measuring noise."""
+    """A measured speed within this part of the current one is no other speed."""
+    MEASURE_S = 0.5
+    """Real seconds between two answers from which a speed can be told."""
 
     def __init__(self, speed: float = 1.0, *, estimate: bool = False) -> None:
         self.speed = speed
@@ -103,6 +105,7 @@ class MarketClock:
         self._time: datetime | None = None
         self._as_of = 0.0
         self._anchor: tuple[datetime, float] | None = None
+        self._measured_over = 0.0
         self._is_open = False
         self._next_open: datetime | None = None
         self._next_close: datetime | None = None
@@ -111,6 +114,11 @@ class MarketClock:
     def known(self) -> bool:
         """Whether the broker has answered at all."""
         return self._time is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the speed is known, or measured since the session began; else ask again soon."""
+        return not self._estimate or self._measured_over > 0
 
     @property
     def is_open(self) -> bool:
@@ -127,17 +135,26 @@ class MarketClock:
         at = (sent_at + received_at) / 2
         same_session = (next_open, next_close) == (self._next_open, self._next_close)
         if not same_session:
-            self._anchor = None
-        if self._estimate and self._anchor is not None and at - self._anchor[1] >= 0.5:
-            measured = (moment - self._anchor[0]).total_seconds() / (at - self._anchor[1])
-            if abs(measured - self.speed) > self.SPEED_KEPT * max(self.speed, 1.0):
-                self.speed = max(0.0, round(measured, 1))
-                self._anchor = None
+            self._anchor, self._measured_over = None, 0.0
+        if self._estimate and self._anchor is not None and at - self._anchor[1] >= self.MEASURE_S:
+            self._measure((moment - self._anchor[0]).total_seconds(), at - self._anchor[1])
         if self._anchor is None:
             self._anchor = (moment, at)
         self._time, self._as_of = moment, at
         self._is_open = bool(answer["is_open"])
         self._next_open, self._next_close = next_open, next_close
+
+    def _measure(self, market_s: float, real_s: float) -> None:
+        """Another speed counts at once; the same one is told finer the longer it is looked at."""
+        measured = max(0.0, market_s / real_s)
+        other = abs(measured - self.speed) > self.SPEED_KEPT * max(self.speed, 1.0)
+        if other or real_s >= 2 * self._measured_over:
+            whole = round(measured)
+            near = abs(measured - whole) <= 0.02 * measured
+            self.speed = float(whole) if near else round(measured, 1)
+            self._measured_over = real_s
+        if other:
+            self._anchor = None
 
     def set_speed(self, speed: float, now: float) -> None:
         """The speed is known to be this from monotonic second `now` on (0: paused)."""

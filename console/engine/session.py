@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 POLL_S = {"DEMO": 1.0, "EXCHANGE": 5.0, "PAPER": 30.0}
 AFTER_FAILURE_S = 2.0
+MEASURE_S = 0.6
+"""Until the second answer where only two of them tell how fast the clock runs."""
 DRIFT_S = 0.5
 """Real seconds that the clock may be off before everybody is told anew."""
 
@@ -63,8 +65,13 @@ class SessionWatch:
             self._soon.clear()
             answered = await self.poll()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._period_s if answered else AFTER_FAILURE_S):
+                async with asyncio.timeout(self._pause_s(answered)):
                     await self._soon.wait()
+
+    def _pause_s(self, answered: bool) -> float:
+        if not answered:
+            return AFTER_FAILURE_S
+        return self._period_s if self._market.settled else min(MEASURE_S, self._period_s)
 
     def soon(self) -> None:
         """The broker answers again, or for the first time: what is its time?"""

@@ -46,6 +46,28 @@ def test_the_speed_is_estimated_from_successive_answers():
     assert clock.now(110.0) == OPEN + timedelta(seconds=600)
 
 
+def test_two_answers_tell_the_speed_and_further_ones_tell_it_finer():
+    clock = MarketClock(estimate=True)
+    clock.observe(answer(OPEN), 100.0, 100.0)
+    assert not clock.settled, "one answer tells no speed: ask again soon"
+    clock.observe(answer(OPEN + timedelta(seconds=123.4)), 100.6, 100.6)
+    assert (clock.settled, clock.speed) == (True, 206.0)
+    for second in range(1, 20):
+        moment = OPEN + timedelta(seconds=123.4 + 200 * second)
+        clock.observe(answer(moment), 100.6 + second, 100.6 + second)
+    assert clock.speed == 200.0
+
+
+def test_alpacas_own_time_is_no_other_speed():
+    clock = MarketClock(estimate=True)
+    for second in range(0, 60, 5):
+        late = 0.004 * (second % 3)
+        clock.observe(
+            answer(OPEN + timedelta(seconds=second + late)), 100.0 + second, 100.0 + second
+        )
+        assert clock.speed == 1.0
+
+
 def test_a_jump_to_the_next_session_is_no_speed():
     clock = MarketClock(estimate=True)
     clock.observe(answer(OPEN), 100.0, 100.0)
