@@ -53,7 +53,12 @@ def family_of(plan: Plan, books: Books) -> Family:
     for name in plan.exits:
         if name not in found and (known := books.find(name)) is not None:
             found[name] = known
-    replaced = {order.replaces for order in found.values() if not order.state.is_final}
+    # Until its successor is known to be there, the old one is what protects.
+    replaced = {
+        order.replaces
+        for order in found.values()
+        if not order.state.is_final and order.state not in _NOT_THERE
+    }
     entry_open = entry is not None and not entry.state.is_final
 
     def at_work(order: OrderView) -> bool:
