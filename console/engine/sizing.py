@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
+from console.engine.broker_rules import against_rules
 from console.engine.commands import Level, ReplaceOrder, SubmitOrder
 from console.engine.grammar import MAX_SYMBOL_LENGTH
 from console.engine.orders import MAX_ID_LENGTH
@@ -51,7 +52,7 @@ def malformed(order: SubmitOrder) -> RiskReport | None:
             "size", "1", str(order.position_fraction),
             "more than the whole position can't be closed", "give a part above 0 and up to 1",
         )  # fmt: skip
-    return _bad_prices(order) or _bad_id(order.client_order_id)
+    return _bad_prices(order) or _bad_id(order.client_order_id) or against_rules(order)
 
 
 def _bad_prices(order: SubmitOrder) -> RiskReport | None:

@@ -14,7 +14,7 @@ from console.engine.sizing import (
     shares_of,
     tick_rounded,
 )
-from console.engine.state import OrderClass, OrderType, RiskReport, Side
+from console.engine.state import OrderClass, OrderType, RiskReport, Side, TimeInForce
 
 D = Decimal
 TOUCH = (D("182.30"), D("182.33"))
@@ -155,6 +155,55 @@ def test_what_can_be_no_order_is_refused_by_its_check(fields, check):
     refused = malformed(order(**fields))
     assert refused is not None
     assert [refusal.check for refusal in refused.refusals] == [check]
+
+
+BRACKET = {
+    "order_class": OrderClass.BRACKET,
+    "take_profit": Level(price=D(200)),
+    "stop_loss": Level(price=D(180)),
+}
+LIMIT = {"order_type": OrderType.LIMIT, "limit_price": D(190)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "check"),
+    [
+        *(
+            (BRACKET | {"time_in_force": tif}, "time_in_force")
+            for tif in (TimeInForce.OPG, TimeInForce.CLS, TimeInForce.IOC, TimeInForce.FOK)
+        ),
+        (BRACKET | LIMIT | {"extended_hours": True}, "extended_hours"),
+        (BRACKET | {"qty": D("1.5")}, "quantity"),
+        (
+            {"order_type": OrderType.STOP, "stop_price": D(180), "time_in_force": TimeInForce.IOC},
+            "time_in_force",
+        ),
+        ({"extended_hours": True}, "extended_hours"),
+        (LIMIT | {"extended_hours": True, "time_in_force": TimeInForce.IOC}, "extended_hours"),
+        ({"qty": D("1.5"), "time_in_force": TimeInForce.GTC}, "quantity"),
+        ({"qty": D("0.1234567891")}, "quantity"),
+    ],
+)
+def test_what_the_broker_never_takes_is_refused_before_it_is_sent(fields, check):
+    refused = malformed(order(**({"qty": D(1)} | fields)))
+    assert refused is not None
+    (refusal,) = refused.refusals
+    assert refusal.check == check
+    assert refusal.remedy
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        BRACKET | {"time_in_force": TimeInForce.GTC},
+        LIMIT | {"extended_hours": True, "time_in_force": TimeInForce.GTC},
+        LIMIT | {"time_in_force": TimeInForce.IOC},
+        {"time_in_force": TimeInForce.OPG},
+        {"qty": D("1.5")},
+    ],
+)
+def test_what_the_broker_takes_is_let_through(fields):
+    assert malformed(order(**({"qty": D(1)} | fields))) is None
 
 
 @pytest.mark.parametrize("symbol", ["", "ibm", "IBM ", "IBM\n", "[red]IBM", "A" * 13, "\u202eMBI"])
