@@ -4,7 +4,7 @@
 //! signals, `worker` asks the engine, `seen` remembers what was acted on, `service` runs them.
 
 mod ears;
-mod plan;
+pub mod plan;
 mod seen;
 mod service;
 mod settings;

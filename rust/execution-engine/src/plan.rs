@@ -11,16 +11,16 @@ const WORTH_AN_ORDER_PCT: Decimal = Decimal::from_parts(5, 0, 0, false, 0);
 
 /// What is held and open in the signal's symbol, in dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Holding {
+pub struct Holding {
     /// Signed: negative is short.
-    pub(crate) held: Decimal,
-    pub(crate) buying: Decimal,
-    pub(crate) selling: Decimal,
+    pub held: Decimal,
+    pub buying: Decimal,
+    pub selling: Decimal,
 }
 
 impl Holding {
     /// Out of the engine's state; orders without a price of their own count at `price`.
-    pub(crate) fn of(symbol: &str, state: &EngineState, price: Option<Decimal>) -> Self {
+    pub fn of(symbol: &str, state: &EngineState, price: Option<Decimal>) -> Self {
         let position = state
             .positions
             .iter()
@@ -52,7 +52,7 @@ impl Holding {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Plan {
+pub enum Plan {
     /// Nothing is to be done, and why.
     Nothing(&'static str),
     Order {
@@ -66,14 +66,19 @@ pub(crate) enum Plan {
 
 /// How much a signal is worth at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizing {
-    pub(crate) notional_per_signal: Decimal,
-    pub(crate) min_strength: f64,
+pub struct Sizing {
+    pub notional_per_signal: Decimal,
+    pub min_strength: f64,
 }
 
 impl Sizing {
-    pub(crate) fn plan(&self, signal: &Signal, holding: Holding) -> Plan {
-        let side = match signal.direction {
+    pub fn plan(&self, signal: &Signal, holding: Holding) -> Plan {
+        self.plan_for(signal.direction, signal.strength, holding)
+    }
+
+    /// The same of a signal's direction and strength alone.
+    pub fn plan_for(&self, direction: Direction, strength: f64, holding: Holding) -> Plan {
+        let side = match direction {
             Direction::Flat => {
                 return match (holding.held.is_zero(), holding.buying + holding.selling) {
                     (true, open) if open.is_zero() => Plan::Nothing("flat already"),
@@ -83,7 +88,7 @@ impl Sizing {
             Direction::Long => Side::Buy,
             Direction::Short => Side::Sell,
         };
-        if signal.strength < self.min_strength {
+        if strength < self.min_strength {
             return Plan::Nothing("weaker than execution.min_strength");
         }
         let (held, opening, closing) = match side {
@@ -93,7 +98,7 @@ impl Sizing {
         if held < Decimal::ZERO {
             return Plan::CloseFirst;
         }
-        let strength = Decimal::try_from(signal.strength).unwrap_or_default();
+        let strength = Decimal::try_from(strength).unwrap_or_default();
         let target = (self.notional_per_signal * strength).round_dp(2);
         let missing = target - (held + opening - closing.min(held));
         let worth = target * WORTH_AN_ORDER_PCT / Decimal::ONE_HUNDRED;
@@ -108,7 +113,7 @@ impl Sizing {
 }
 
 /// What tells a signal apart: its own id, or else all that it says.
-pub(crate) fn identity(signal: &Signal) -> String {
+pub fn identity(signal: &Signal) -> String {
     let Signal {
         symbol,
         direction,

@@ -113,6 +113,19 @@ impl Gate {
         self.change(symbol, |book| book.set_quote(quote));
     }
 
+    /// The same where the prices are exact already.
+    pub fn set_exact_quote(
+        &mut self,
+        symbol: &str,
+        bid: Option<Decimal>,
+        ask: Option<Decimal>,
+        last: Option<Decimal>,
+        at: f64,
+    ) {
+        let quote = Quote { bid, ask, last, at };
+        self.change(symbol, |book| book.set_quote(quote));
+    }
+
     /// An order that is open or may be; told again, it replaces what was known.
     pub fn set_order(&mut self, client_order_id: &str, symbol: &str, order: OpenOrder) {
         if self

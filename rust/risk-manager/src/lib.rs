@@ -9,7 +9,7 @@ mod money;
 mod portfolio;
 mod service;
 mod settings;
-mod watch;
+pub mod watch;
 
 pub use service::run;
 pub use settings::Settings;

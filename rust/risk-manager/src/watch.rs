@@ -12,19 +12,19 @@ use crate::money::dollars;
 
 /// What a restart must not forget. Amounts in dollars.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Remembered {
-    pub(crate) peak: Decimal,
+pub struct Remembered {
+    pub peak: Decimal,
     /// What the daily loss is measured from: the last close's equity, or where a person resumed.
-    pub(crate) base: Decimal,
-    pub(crate) last_equity: Decimal,
-    pub(crate) demand: TradingState,
-    pub(crate) reason: String,
+    pub base: Decimal,
+    pub last_equity: Decimal,
+    pub demand: TradingState,
+    pub reason: String,
     /// The engine was seen to have heard the demand: a looser state after that is a person's word.
-    pub(crate) heard: bool,
+    pub heard: bool,
 }
 
 #[derive(Debug)]
-pub(crate) struct LossWatch {
+pub struct LossWatch {
     max_daily_loss_pct: Decimal,
     max_drawdown_pct: Decimal,
     equity: Option<Decimal>,
@@ -33,7 +33,7 @@ pub(crate) struct LossWatch {
 
 impl LossWatch {
     /// Go on from what an earlier run knew, if it is known.
-    pub(crate) fn new(
+    pub fn new(
         max_daily_loss_pct: Decimal,
         max_drawdown_pct: Decimal,
         earlier: Option<Remembered>,
@@ -47,7 +47,7 @@ impl LossWatch {
     }
 
     /// New figures of the account; answers whether more is asked for than before.
-    pub(crate) fn on_account(&mut self, equity: Decimal, last_equity: Decimal) -> bool {
+    pub fn on_account(&mut self, equity: Decimal, last_equity: Decimal) -> bool {
         if last_equity != self.known.last_equity {
             // A new day, or the first word: losses count from its last close.
             self.known.last_equity = last_equity;
@@ -63,7 +63,7 @@ impl LossWatch {
 
     /// What the engine says of its trading state. Looser than what is asked for is a person's word
     /// if the engine had heard of it, else the engine hasn't heard yet.
-    pub(crate) fn on_trading_state(&mut self, state: TradingState) {
+    pub fn on_trading_state(&mut self, state: TradingState) {
         if state >= self.known.demand {
             self.known.heard = true;
         } else if let (Some(equity), true) = (self.equity, self.known.heard) {
@@ -73,29 +73,29 @@ impl LossWatch {
         }
     }
 
-    pub(crate) fn demand(&self) -> TradingState {
+    pub fn demand(&self) -> TradingState {
         self.known.demand
     }
 
-    pub(crate) fn reason(&self) -> &str {
+    pub fn reason(&self) -> &str {
         &self.known.reason
     }
 
-    pub(crate) fn equity(&self) -> Option<Decimal> {
+    pub fn equity(&self) -> Option<Decimal> {
         self.equity
     }
 
-    pub(crate) fn peak(&self) -> Decimal {
+    pub fn peak(&self) -> Decimal {
         self.known.peak
     }
 
     /// What the next run is to know; None before the account was told.
-    pub(crate) fn remembered(&self) -> Option<&Remembered> {
+    pub fn remembered(&self) -> Option<&Remembered> {
         self.equity.map(|_| &self.known)
     }
 
     /// Percent below the peak, 0 or more.
-    pub(crate) fn drawdown_pct(&self) -> Decimal {
+    pub fn drawdown_pct(&self) -> Decimal {
         self.equity
             .map_or(Decimal::ZERO, |equity| loss_pct(self.known.peak, equity))
     }

@@ -10,6 +10,8 @@ use super::schedule::PlayDay;
 use super::tick::{Bar, Price, Print, Quote, SymbolId, Tick, Trade};
 use crate::recording::{QuoteGrain, Recording, Series};
 
+const NEVER: i64 = i64::MAX;
+
 /// What prints of the minute at hand are made of: the finest that was recorded of it.
 #[derive(Debug)]
 enum Finer {
@@ -35,7 +37,11 @@ pub struct SymbolDay {
     buffer: [BarPrint; 4],
     buffered: Range<usize>,
     print: Option<BarPrint>,
+    /// When the minute at hand is over.
+    bar_at: i64,
     quotes: Range<usize>,
+    /// When the next recorded quote stands.
+    quote_at: i64,
     standing: Option<Quote>,
     held: Option<Trade>,
     opened: bool,
@@ -64,7 +70,9 @@ impl SymbolDay {
             buffer: [BarPrint::default(); 4],
             buffered: 0..0,
             print: None,
+            bar_at: NEVER,
             quotes,
+            quote_at: NEVER,
             standing: None,
             held: None,
             opened: false,
@@ -73,6 +81,7 @@ impl SymbolDay {
             recording: recording.clone(),
         };
         ticks.begin_minute();
+        ticks.look_at_quotes();
         ticks.next = ticks.produce();
         ticks
     }
@@ -85,12 +94,42 @@ impl SymbolDay {
         self.next.as_ref()
     }
 
+    /// When the minute bar that comes next ends; `None` after the last one.
+    pub fn next_bar_at(&self) -> Option<i64> {
+        if let Some(Tick::Bar(bar)) = &self.next {
+            return Some(bar.at);
+        }
+        (self.bar_at != NEVER).then(|| self.bar_at + self.day.shift)
+    }
+
     fn series(&self) -> &Series {
         self.recording.series(self.symbol)
     }
 
+    /// Passes over quotes and trades up to `until` and answers the newest of each; a bar stays where it is.
+    pub fn skim(&mut self, until: i64) -> (Option<Quote>, Option<Trade>) {
+        let (mut quote, mut trade) = (None, None);
+        while let Some(tick) = &self.next {
+            match tick {
+                Tick::Quote(next) if next.at <= until => quote = Some(*next),
+                Tick::Trade(next) if next.at <= until => trade = Some(*next),
+                _ => break,
+            }
+            self.next = self.produce();
+        }
+        (quote, trade)
+    }
+
+    fn look_at_quotes(&mut self) {
+        let next = self.series().quotes.get(self.quotes.start);
+        self.quote_at = next
+            .filter(|_| !self.quotes.is_empty())
+            .map_or(NEVER, |row| row.at);
+    }
+
     fn begin_minute(&mut self) {
         self.buffered = 0..0;
+        self.bar_at = NEVER;
         let Some(bar) = self
             .series()
             .minutes
@@ -101,6 +140,8 @@ impl SymbolDay {
             return;
         };
         let (start, end) = (bar.start, bar.start + MINUTE);
+        let bar = *bar;
+        self.bar_at = end;
         let trades = self.series().trades_between(start, end);
         let seconds = self.series().seconds_between(start, end);
         self.finer = if !trades.is_empty() {
@@ -108,7 +149,7 @@ impl SymbolDay {
         } else if !seconds.is_empty() {
             Finer::Seconds(seconds)
         } else {
-            (self.buffer, self.buffered.end) = prints(bar, MINUTE);
+            (self.buffer, self.buffered.end) = prints(&bar, MINUTE);
             Finer::Made
         };
         self.print = self.next_print();
@@ -144,20 +185,9 @@ impl SymbolDay {
         if let Some(trade) = self.held.take() {
             return Some(Tick::Trade(trade));
         }
-        let bar = if self.minutes.is_empty() {
-            None
-        } else {
-            self.series().minutes.get(self.minutes.start).copied()
-        };
-        let event_at = self
-            .print
-            .map(|print| print.at)
-            .or(bar.map(|bar| bar.start + MINUTE));
-        let quote = self.series().quotes.get(self.quotes.start).copied();
-        if let Some(row) = quote.filter(|_| !self.quotes.is_empty())
-            && event_at.is_none_or(|at| row.at <= at)
-        {
-            self.quotes.start += 1;
+        let event_at = self.print.map_or(self.bar_at, |print| print.at);
+        if self.quote_at != NEVER && self.quote_at <= event_at {
+            let row = &self.series().quotes[self.quotes.start];
             let quote = Quote {
                 at: row.at + self.day.shift,
                 symbol: self.symbol,
@@ -167,11 +197,16 @@ impl SymbolDay {
                 ask_size: row.ask_size,
                 restated: false,
             };
+            self.quotes.start += 1;
+            self.look_at_quotes();
             self.standing = Some(quote);
             return Some(Tick::Quote(quote));
         }
-        let bar = bar?;
+        if event_at == NEVER {
+            return None;
+        }
         let Some(print) = self.print else {
+            let bar = self.series().minutes[self.minutes.start];
             self.minutes.start += 1;
             self.begin_minute();
             return Some(Tick::Bar(Bar {

@@ -23,6 +23,11 @@ pub struct PlayDay {
 }
 
 impl PlayDay {
+    /// A recorded session on its own day; `None` for a day without one on the calendar.
+    pub fn recorded(date: NaiveDate) -> Option<PlayDay> {
+        Some(PlayDay::new(calendar::session(date)?, date))
+    }
+
     fn new(session: Session, source: NaiveDate) -> PlayDay {
         let shift = calendar::midnight(session.date) - calendar::midnight(source);
         let recorded_close =
