@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from console.engine.state import OrderState
 from console.health.checks import Checks, Finding, HealthRecord, Status
+from console.health.histogram import Histogram
 from console.health.metrics import Figures
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ class Watched(Protocol):
     def view(self) -> EngineView: ...
 
     def health(self) -> dict[str, Any]: ...
+
+    def measured(self) -> dict[str, Any]: ...
 
 
 _TRADING_STATES = ("ACTIVE", "REDUCING", "HALTED")
@@ -74,14 +78,21 @@ def engine_metrics(engine: Watched) -> dict[str, str]:
     return metrics
 
 
-def figures(checks: Checks, engine: Watched | None, record: HealthRecord) -> Figures:
-    """Everything for one scrape."""
+def figures(
+    checks: Checks,
+    engine: Watched | None,
+    record: HealthRecord,
+    *,
+    spans: tuple[int, int] = (0, 0),
+) -> Figures:
+    """Everything for one scrape. `spans` of traces: taken by the collector, and lost."""
     found = Figures()
     found.gauges["up"] = 1
     found.gauges["uptime_seconds"] = checks.uptime_s
     found.gauges["starts"] = record.starts
     found.gauges["ready"] = float(checks.ready()[0])
     found.gauges["healthy"] = float(checks.report().status is Status.HEALTHY)
+    found.counters["trace_spans"], found.counters["trace_spans_lost"] = spans
     if engine is None:
         return found
     view, health = engine.view(), engine.health()
@@ -102,4 +113,25 @@ def figures(checks: Checks, engine: Watched | None, record: HealthRecord) -> Fig
     found.labelled["connection_up", "connection"] = {
         connection.name: float(connection.state == "connected") for connection in view.connections
     }
+    if view.risk is not None:
+        found.gauges["drawdown_pct"] = float(view.risk.drawdown_pct)
+    _add_measured(found, engine.measured())
     return found
+
+
+def _add_measured(found: Figures, measured: dict[str, Any]) -> None:
+    found.gauges["broker_budget"] = float(measured["broker_budget"])
+    found.gauges["broker_circuit_open"] = float(measured["broker_reads_rest"])
+    if "feed_age_seconds" in measured:
+        found.gauges["feed_age_seconds"] = measured["feed_age_seconds"]
+    for name in ("fills", "feed_messages", "feed_gaps", "feed_malformed"):
+        if name in measured:
+            found.counters[name] = float(measured[name])
+    orders: dict[str, int] = measured["orders"]
+    found.labelled["orders", "state"] = {
+        state.value: float(orders.get(state.value, 0)) for state in OrderState if not state.is_final
+    }
+    found.labelled_counters["refusals", "check"] = dict(measured["refusals"])
+    found.histograms.update(
+        {name: value for name, value in measured.items() if isinstance(value, Histogram)}
+    )

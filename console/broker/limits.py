@@ -6,6 +6,7 @@ around a bucket in which threads wait.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -61,7 +62,9 @@ class TokenBucket:
         return 0.0
 
     def available(self, now: float) -> float:
-        """Tokens left, for the curious; without a limit the capacity."""
+        """Tokens left, for the curious; without a limit there is no end to them."""
+        if not self.per_minute:
+            return math.inf
         self._refill(now)
         return self._tokens
 

@@ -57,6 +57,8 @@ class Command(Struct, frozen=True, kw_only=True, tag_field="type"):
 
     id: str = msgspec.field(default_factory=new_id)
     source: str = "keyboard"
+    traceparent: str = ""
+    """The W3C trace context that an order's trace goes on from; what is none is ignored."""
 
 
 class SubmitOrder(Command, tag="SubmitOrder", frozen=True, kw_only=True):

@@ -26,9 +26,10 @@ from console.engine.commands import (
 )
 from console.engine.execution import BrokerThread, Execution, Priority
 from console.engine.feed import Feed
+from console.engine.measures import Measures, Way, moment
 from console.engine.orders import SETTLEMENTS, in_words, moved, new_client_order_id
 from console.engine.protection import Protection
-from console.engine.risk import Gatekeeper, refused
+from console.engine.risk import Gatekeeper, passed_in_words, refused
 from console.engine.sizing import (
     level_price,
     malformed,
@@ -88,6 +89,7 @@ class Desk:
         clocks: Clocks,
         market: MarketClock,
         protection: Protection,
+        measures: Measures,
         *,
         blocked: Callable[[], str | None],
         compare: Callable[[], Awaitable[object]],
@@ -101,6 +103,7 @@ class Desk:
         self._clocks = clocks
         self._market = market
         self._protection = protection
+        self._measures = measures
         self._blocked = blocked
         self._compare = compare
         self._assets: dict[str, str | None] = {}
@@ -109,6 +112,7 @@ class Desk:
 
     async def submit(self, command: SubmitOrder) -> Ack:
         """Size it, check it, send it; with `preview` only the first two."""
+        way = Way(traceparent=command.traceparent)
         if not command.preview and (earlier := self._books.sent_by(command.id)) is not None:
             return self._about(command, earlier)
         problem = malformed(command)
@@ -119,9 +123,9 @@ class Desk:
         if problem is not None:
             return self._refusal(command, problem)
         await self._feed.ensure_quote(command.symbol)
-        return await self._checked(command)
+        return await self._checked(command, way)
 
-    async def _checked(self, command: SubmitOrder) -> Ack:
+    async def _checked(self, command: SubmitOrder, way: Way) -> Ack:
         touch = self._gatekeeper.touch(command.symbol)
         price = reference_price(command, touch)
         account = self._books.account
@@ -157,6 +161,7 @@ class Desk:
             )
         report = self._check(
             order,
+            way,
             reduce_only=command.reduce_only,
             take_profit=profit,
             stop_loss=loss,
@@ -164,16 +169,18 @@ class Desk:
         )
         if command.preview or not report.allowed:
             if not command.preview:
-                order = self._record_refusal(order, report)
+                order = self._record_refusal(order, report, way)
             return self._refusal(command, report, None if command.preview else order)
         if plan is not None:
             self._protection.begin(plan)
+        self._books.note("checked", client_order_id, {"text": passed_in_words(report)})
         sent = await self._execution.submit(
             order,
             sent_at=self._sent_at(order.symbol, report.price or price),
             command_id=command.id,
             take_profit=profit,
             stop_loss=loss,
+            way=way,
         )
         return self._about(command, sent, report)
 
@@ -214,19 +221,24 @@ class Desk:
             updated_at=now,
         )
 
-    def _check(self, order: OrderView, **options: Any) -> RiskReport:
+    def _check(self, order: OrderView, way: Way, **options: Any) -> RiskReport:
+        way.checking = moment()
         now = self._clocks.monotonic()
         self._gatekeeper.session_changed(is_open=self._market.is_open_at(now))
-        return self._gatekeeper.check(order, now=now, **options)
+        report = self._gatekeeper.check(order, now=now, **options)
+        way.checked = moment()
+        return report
 
     def _sent_at(self, symbol: str, price: Decimal | None) -> SentAt:
         bid, ask = self._gatekeeper.touch(symbol) or (None, None)
         return SentAt(price, bid, ask)
 
-    def _record_refusal(self, order: OrderView, report: RiskReport) -> OrderView:
+    def _record_refusal(self, order: OrderView, report: RiskReport, way: Way) -> OrderView:
         reason = "; ".join(refusal.message for refusal in report.refusals)
         after = moved(order, OrderState.REFUSED, at=self._books.now(), reason=reason)
         self._books.record(after, f"refused: {reason}")
+        way.refused_by = tuple(refusal.check for refusal in report.refusals)
+        self._measures.ended(after, way)
         return after
 
     async def know(self, symbols: tuple[str, ...]) -> None:
@@ -278,6 +290,7 @@ class Desk:
 
     async def replace(self, command: ReplaceOrder) -> Ack:
         """Check the order as it shall be, then ask the broker to make it so."""
+        way = Way(traceparent=command.traceparent)
         if (earlier := self._books.sent_by(command.id)) is not None:
             return self._about(command, earlier)
         old = self._books.find(command.client_order_id)
@@ -319,9 +332,9 @@ class Desk:
             updated_at=now,
             **wanted,
         )
-        report = self._check_instead(old, new)
+        report = self._check_instead(old, new, way)
         if not report.allowed:
-            return self._refusal(command, report, self._record_refusal(new, report))
+            return self._refusal(command, report, self._record_refusal(new, report, way))
         changes = {
             "trail" if name.startswith("trail") else name: (
                 value.value if isinstance(value, TimeInForce) else f"{value:f}"
@@ -334,10 +347,11 @@ class Desk:
             changes,
             sent_at=self._sent_at(new.symbol, report.price),
             command_id=command.id,
+            way=way,
         )
         return self._about(command, sent, report)
 
-    def _check_instead(self, old: OrderView, new: OrderView) -> RiskReport:
+    def _check_instead(self, old: OrderView, new: OrderView, way: Way) -> RiskReport:
         """The new order must pass as if the old one weren't there; till it is gone both reserve."""
         price = self._books.sent_at(old.client_order_id).price
         remaining = new if new.qty is None else replace(new, qty=new.qty - old.filled_qty)
@@ -348,7 +362,7 @@ class Desk:
             )  # fmt: skip
         self._gatekeeper.order_changed(replace(old, state=OrderState.REPLACED), price)
         try:
-            return self._check(remaining)
+            return self._check(remaining, way)
         finally:
             self._gatekeeper.order_changed(old, price)
 
@@ -501,6 +515,7 @@ class Desk:
         return SubmitOrder(
             id=command.id,
             source=command.source,
+            traceparent=command.traceparent,
             symbol=command.symbol,
             side=Side.SELL if held > 0 else Side.BUY,
             position_fraction=command.fraction,
@@ -519,7 +534,10 @@ class Desk:
         if isinstance(shares, RiskReport):
             return shares
         report = self._check(
-            self._intent(probe, new_client_order_id(), shares), reduce_only=True, record=False
+            self._intent(probe, new_client_order_id(), shares),
+            Way(),
+            reduce_only=True,
+            record=False,
         )
         lasting = tuple(
             refusal

@@ -36,6 +36,7 @@ from console.engine.desk import Desk
 from console.engine.facts import Facts
 from console.engine.flatten import KillSwitch
 from console.engine.journal_files import JournalError
+from console.engine.measures import Measures
 from console.engine.protection import Protection
 from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciled
@@ -63,6 +64,7 @@ class Dispatch:
         session_watch: SessionWatch,
         facts: Facts,
         clocks: Clocks,
+        measures: Measures,
         *,
         compare: Callable[[], Awaitable[Reconciled]],
         view: Callable[[], EngineView],
@@ -79,6 +81,7 @@ class Dispatch:
         self._session_watch = session_watch
         self._facts = facts
         self._clocks = clocks
+        self._measures = measures
         self._compare = compare
         self._view = view
         self._history = history
@@ -108,6 +111,12 @@ class Dispatch:
         return replace(ack, seq=self._facts.seq, ts=self._clocks.wall_ns())
 
     async def _carry_out(self, command: AnyCommand) -> Ack:
+        ack = await self._try(command)
+        if not (isinstance(command, SubmitOrder) and command.preview):
+            self._measures.answered(ack)
+        return ack
+
+    async def _try(self, command: AnyCommand) -> Ack:
         try:
             return await self._do(command)
         except BrokerError as error:

@@ -27,6 +27,7 @@ from console.engine.events import Severity, Snapshot
 from console.engine.facts import Facts, OnEvent
 from console.engine.flatten import Step
 from console.engine.journal import Journal
+from console.engine.measures import OrderWatch
 from console.engine.orders import moved
 from console.engine.parts import Parts, Surroundings
 from console.engine.risk import limits_json
@@ -64,6 +65,7 @@ class Engine:
         state_dir: Path,
         replay: ReplayControl | None = None,
         clock: Clocks = SYSTEM_CLOCKS,
+        watch: OrderWatch | None = None,
     ) -> None:
         """Put the parts together; no network, no disk, no thread before `start`.
 
@@ -77,6 +79,7 @@ class Engine:
         self._state_dir = state_dir
         self._replay = replay
         self._clocks = clock
+        self._watch = watch
         self._mode = settings.mode.value
         self._armed = armed_point()
         self._facts = Facts(clock)
@@ -167,6 +170,7 @@ class Engine:
             resume_flatten=self._resume_flatten,
             on_risk=self._on_risk,
             journal_failed=self._journal_failed,
+            watch=self._watch,
         )
         self._parts = parts = Parts(given, self._journal, self._facts)
         self._books = parts.books
@@ -374,3 +378,11 @@ class Engine:
     def health(self) -> dict[str, Any]:
         """What a health check needs: readiness with its reason, states, counters, ages."""
         return self._parts.picture.health(self._session.stats(), self._bus)
+
+    def measured(self) -> dict[str, Any]:
+        """What metrics show beside that: how long things took, counts by state and by check."""
+        line = self._session.stats()
+        return self._parts.measured() | {
+            "broker_budget": line.budget_left,
+            "broker_reads_rest": line.reads_rest,
+        }

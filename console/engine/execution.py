@@ -32,6 +32,7 @@ from console.broker.errors import (
 from console.engine.books import Books, SentAt
 from console.engine.crash import crash_here
 from console.engine.journal_files import JournalError
+from console.engine.measures import Measures, Way, moment
 from console.engine.orders import in_words, lacks_legs, moved, order_request, same_order
 from console.engine.state import TRAIL_SOURCE, OrderState, OrderView
 
@@ -190,6 +191,7 @@ class Execution:
         may_send: Callable[[OrderView], str | None],
         on_doubt: Callable[[OrderView], None],
         on_found: Callable[[], None] = lambda: None,
+        measures: Measures | None = None,
         armed: str | None = None,
         sleep: Callable[[float], Any] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -202,6 +204,7 @@ class Execution:
         self._may_send = may_send
         self._on_doubt = on_doubt
         self._on_found = on_found
+        self._measures = measures or Measures()
         self._armed = armed
         self._sleep = sleep
         self._clock = clock
@@ -214,6 +217,7 @@ class Execution:
         command_id: str | None,
         take_profit: Decimal | None = None,
         stop_loss: Decimal | None = None,
+        way: Way | None = None,
     ) -> OrderView:
         """Send a checked order: journal, then POST once, then its outcome.
 
@@ -224,7 +228,7 @@ class Execution:
         def post(before: Callable[[], None]) -> dict[str, Any]:
             return self._session.submit_order(request, before=before)
 
-        return await self._send(intent, request, post, sent_at=sent_at, command_id=command_id)
+        return await self._send(intent, request, post, sent_at, command_id, way or Way())
 
     async def replace(
         self,
@@ -234,6 +238,7 @@ class Execution:
         *,
         sent_at: SentAt,
         command_id: str | None,
+        way: Way | None = None,
     ) -> OrderView:
         """Ask the broker to replace `old`; `intent` is the order that takes its place."""
         request = {"client_order_id": intent.client_order_id, **changes}
@@ -242,17 +247,19 @@ class Execution:
         def patch(before: Callable[[], None]) -> dict[str, Any]:
             return self._session.replace_order(identity, request, before=before)
 
-        return await self._send(intent, request, patch, sent_at=sent_at, command_id=command_id)
+        return await self._send(intent, request, patch, sent_at, command_id, way or Way())
 
     async def _send(
         self,
         intent: OrderView,
         request: dict[str, Any],
         call: Callable[[Callable[[], None]], dict[str, Any]],
-        *,
         sent_at: SentAt,
         command_id: str | None,
+        way: Way,
     ) -> OrderView:
+        way.recorded = moment()
+        self._measures.leaving(intent.client_order_id)
         sending = moved(intent, OrderState.SENDING, at=self._books.now())
         crash_here("before-sending-commit", self._armed)
         on_disk = self._books.record(
@@ -266,13 +273,16 @@ class Execution:
         )
         loop = asyncio.get_running_loop()
         loop.call_later(TOLD_AFTER_S, self._books.tell_of, sending.client_order_id)
-        return await self._post(sending.client_order_id, call, on_disk)
+        order = await self._post(sending.client_order_id, call, on_disk, way)
+        self._measures.ended(order, way)
+        return order
 
     async def _post(
         self,
         client_order_id: str,
         call: Callable[[Callable[[], None]], dict[str, Any]],
         on_disk: Future[int],
+        way: Way,
     ) -> OrderView:
         queued_at, waited, sent_before = self._clock(), 0.0, False
         whose = "trail-" if self._books.orders[client_order_id].source == TRAIL_SOURCE else ""
@@ -288,13 +298,21 @@ class Execution:
         def right_before() -> None:
             # Waited for here, on the thread that sends: the request is made up meanwhile.
             _require_row(on_disk)
+            way.journaled = way.journaled or moment()
             crash_here(f"{whose}between-commit-and-post", self._armed)
             check()
+            way.attempts += 1
+            way.posting = moment()
 
         def guarded() -> dict[str, Any]:
             # Before it takes its turn at the broker's limit, too.
             check()
-            answer = call(right_before)
+            attempts = way.attempts
+            try:
+                answer = call(right_before)
+            finally:
+                if way.attempts > attempts:
+                    way.answered = moment()
             crash_here(f"{whose}between-post-and-ack", self._armed)
             return answer
 

@@ -124,6 +124,21 @@ class Feed:
         )
         self._on_connection(self._connection)
 
+    def figures(self) -> dict[str, float]:
+        """How the feed does, for metrics: nothing without one, no age before it was heard."""
+        if self._receiver is None:
+            return {}
+        now = self._clocks.monotonic()
+        frame = self._receiver.frame(now)
+        found: dict[str, float] = {
+            "feed_messages": frame.received,
+            "feed_gaps": frame.gaps,
+            "feed_malformed": frame.malformed,
+        }
+        if not math.isnan(frame.message_at):
+            found["feed_age_seconds"] = max(0.0, now - frame.message_at)
+        return found
+
     def last_price(self, symbol: str) -> Decimal | None:
         """The last trade's price in the feed."""
         frame = self._frame

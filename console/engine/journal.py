@@ -42,6 +42,7 @@ from console.engine.journal_files import (
     tail_of,
 )
 from console.engine.journal_schema import create_schema
+from console.health.histogram import Histogram
 
 FILE_NAME = "journal.db"
 CAPACITY = 20_000
@@ -109,6 +110,8 @@ class Journal:
         self.opened = verdict or Verdict()
         """What opening found: rows, and what was kept aside if the file was damaged."""
         self.flushes = 0
+        self.flush_times = Histogram()
+        """How long the disk took for each flush, seconds."""
         self.failure: str | None = None
         """Why the last flush failed; None once one succeeded again."""
         self._lock = lock
@@ -260,8 +263,10 @@ class Journal:
         group = [row for row in group if row.kind]
         while True:
             numbers: list[int] = []
+            begun = time.perf_counter()
             try:
                 seq, previous = self._transaction(connection, group, numbers)
+                self.flush_times.observe(time.perf_counter() - begun)
                 break
             except Exception as error:  # noqa: BLE001 — else all who wait would wait for ever
                 self._roll_back(connection)

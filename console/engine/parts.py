@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from console.engine.feed import Feed
 from console.engine.flatten import KillSwitch
 from console.engine.journal import Journal
 from console.engine.lastprices import LastPrices
+from console.engine.measures import Measures, OrderWatch
 from console.engine.picture import Picture
 from console.engine.protection import Protection
 from console.engine.readiness import Readiness
@@ -59,6 +61,7 @@ class Surroundings:
     on_risk: Callable[[RiskWord], Awaitable[None]]
     journal_failed: Callable[[str], None]
     """Called by whichever thread saw it."""
+    watch: OrderWatch | None = None
 
 
 class Parts:
@@ -80,6 +83,7 @@ class Parts:
         self.books = books = Books(
             journal, self._emit, gatekeeper, clocks, market, given.journal_failed
         )
+        self.measures = measures = Measures(given.watch)
         self.trading = TradingStateLatch(books, gatekeeper, facts.emit)
         self.readiness = Readiness(facts, self.trading, lambda: market.known)
         self.execution = Execution(
@@ -91,6 +95,7 @@ class Parts:
             may_send=self._may_send,
             on_doubt=self.in_doubt,
             on_found=self._found_late,
+            measures=measures,
             armed=given.armed,
             sleep=clocks.sleep,
             clock=clocks.monotonic,
@@ -191,6 +196,7 @@ class Parts:
             clocks,
             market,
             self.protection,
+            measures,
             blocked=self.readiness.blocked,
             compare=self.upkeep.compare,
         )
@@ -213,6 +219,7 @@ class Parts:
             self.session_watch,
             facts,
             clocks,
+            measures,
             compare=self.upkeep.compare,
             view=self.view,
             history=self.feed.history,
@@ -237,6 +244,20 @@ class Parts:
     def view(self) -> EngineView:
         """Everything that the engine knows at this moment."""
         return self.picture.view()
+
+    def measured(self) -> dict[str, Any]:
+        """Figures for metrics beside those of `Picture.health`; histograms are in seconds."""
+        measures = self.measures
+        return self.feed.figures() | {
+            "fills": self.books.fills,
+            "orders": Counter(order.state.value for order in self.books.open_orders()),
+            "refusals": dict(measures.refusals),
+            "risk_check_seconds": measures.check,
+            "order_journal_seconds": measures.journal,
+            "order_to_post_seconds": measures.to_post,
+            "order_post_seconds": measures.post,
+            "journal_flush_seconds": self.books.journal.flush_times,
+        }
 
     def in_doubt(self, order: OrderView) -> None:
         """Tell a person of an order of which nobody knows whether the broker has it."""
