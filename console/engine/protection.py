@@ -137,7 +137,9 @@ class Protection:
         for row in self._books.journal.open_subjects():
             if row.kind == "trail":
                 plan = msgspec.json.decode(row.body, type=Plan)
-                self._kept[plan.entry] = _Kept(plan)
+                phase = TrailPhase.TRAILING if plan.live else TrailPhase.WAITING
+                self._kept[plan.entry] = kept = _Kept(plan, phase)
+                kept.said.view = view_of(Decision(plan=plan, phase=phase), None)
         self._prices.follow({kept.plan.symbol for kept in self._kept.values()})
 
     def begin(self, plan: Plan) -> None:
@@ -281,14 +283,15 @@ class Protection:
         kept.exposed_at = (kept.exposed_at or now) if bare else None
 
     def _sight(self, kept: _Kept, family: Family, now: float) -> Sight:
-        plan = kept.plan
+        plan, lost = kept.plan, family.lost
         return Sight(
             entry=family.entry,
             filled=family.filled,
             exited=family.exited,
             stops=family.stops,
             underway=None if plan.sending is None else self._books.find(plan.sending),
-            lost=family.lost,
+            lost=None if lost is None else _how_lost(lost, family),
+            lost_at=None if lost is None else lost.stop_price,
             held=self._books.held_qty(plan.symbol),
             reserved=family.reserved,
             price=self._prices.fresh(plan.symbol),
@@ -412,6 +415,10 @@ class Protection:
         )
 
 
+def _how_lost(stop: OrderView, family: Family) -> OrderState:
+    return OrderState.EXPIRED if family.expired else stop.state
+
+
 def protecting_order(plan: Plan, action: Protect, now: datetime) -> OrderView:
     """The exit for shares that have no stop: at the market where its price is reached; with a
     take-profit both legs, of which one cancels the other; else the stop alone.
@@ -431,6 +438,8 @@ def protecting_order(plan: Plan, action: Protect, now: datetime) -> OrderView:
         qty=action.qty,
         limit_price=plan.take_profit if kind is OrderType.LIMIT else None,
         stop_price=plan.stop if kind is OrderType.STOP else None,
+        # One with legs of its own has no parent: the comparison asks for legs that it misses.
+        parent=None if order_class is OrderClass.OCO else plan.entry,
         state=OrderState.INTENT,
         source=TRAIL_SOURCE,
         created_at=now,

@@ -99,6 +99,8 @@ class Sight(Struct, frozen=True, kw_only=True):
     """The order named by `Plan.sending`; None where it is not known here."""
     lost: OrderState | None = None
     """How the newest stop ended, where none is open."""
+    lost_at: Decimal | None = None
+    """Where it stood."""
     held: Decimal = _ZERO
     """Signed position in the symbol."""
     reserved: Decimal = _ZERO
@@ -152,6 +154,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     unprotected: Decimal = _ZERO
     note: str = ""
     """Why it doesn't trail, or what is awaited."""
+    settling: bool = False
+    """What ended the stop was wanted; whether the shares go too shows in a moment."""
 
 
 # -- where a stop stands -------------------------------------------------------------------------
@@ -275,6 +279,8 @@ def _taking_in(plan: Plan, sight: Sight, entry: OrderView) -> Plan:
         if plan.sign * (stop - plan.stop) < 0:
             # Only a hand moves it back; from there it trails on.
             high = high_for(plan, stop)
+    elif sight.lost_at is not None:
+        stop = better(plan, stop, sight.lost_at)
     for price in (sight.price, None if plan.live else entry.filled_avg_price):
         if price is not None:
             high = better(plan, high, price)
@@ -325,7 +331,7 @@ def _exposed(plan: Plan, sight: Sight, bare: Decimal) -> Decision:
         return replace(decision, note="protection is being sent")
     if (why := _wanted(plan, sight)) is not None:
         if sight.exposed_for < SETTLE_S:
-            return replace(decision, note=why)
+            return replace(decision, note=why, settling=True)
         return _ended(plan, why, bare)
     if sight.trading_state is TradingState.HALTED:
         return replace(decision, note="trading is HALTED, nothing is sent: resume or flatten")
@@ -353,7 +359,7 @@ def _wanted(plan: Plan, sight: Sight) -> str | None:
     if plan.released:
         return f"its legs were taken in hand: {plan.released}"
     if sight.lost is OrderState.EXPIRED:
-        return "its legs expired with the day"
+        return "its legs expired with the day (gtc ones stay)"
     if plan.live and sight.lost is OrderState.CANCELED:
         return "its stop was canceled elsewhere"
     return None

@@ -24,8 +24,10 @@ class Family(Struct, frozen=True, kw_only=True):
     exited: Decimal
     stops: tuple[OrderView, ...]
     """Open stops at work: an entry's own are so once the entry has ended."""
-    lost: OrderState | None
-    """How the newest stop ended, where none is open."""
+    lost: OrderView | None
+    """The newest stop that ended, where none is open."""
+    expired: bool
+    """Whether one of the legs ended with its day; the other goes with it."""
     reserved: Decimal
     """Open on the exit's side by orders of others."""
     legs: frozenset[str]
@@ -46,9 +48,11 @@ def family_of(plan: Plan, books: Books) -> Family:
     roots = entries | set(plan.sent)
     of_symbol = [order for order in books.orders.values() if order.symbol == plan.symbol]
     found: dict[str, OrderView] = {}
-    for order in of_symbol:
+    for order in sorted(of_symbol, key=lambda order: order.created_at):
         name = order.client_order_id
-        if (order.parent in roots or name in plan.sent) and order.side is plan.exit_side:
+        # Another program's successor of a leg names no parent.
+        ours = order.parent in roots or name in plan.sent or order.replaces in found
+        if ours and order.side is plan.exit_side:
             found[name] = order
     for name in plan.exits:
         if name not in found and (known := books.find(name)) is not None:
@@ -77,6 +81,7 @@ def family_of(plan: Plan, books: Books) -> Family:
         exited=sum((order.filled_qty for order in found.values()), Decimal(0)),
         stops=stops,
         lost=None if stops else _lost(found),
+        expired=any(order.state is OrderState.EXPIRED for order in found.values()),
         reserved=sum(
             (
                 open_qty(order)
@@ -103,7 +108,7 @@ def _lineage(name: str, books: Books) -> Iterator[OrderView]:
         order = books.find(order.replaced_by) if order.replaced_by else None
 
 
-def _lost(found: dict[str, OrderView]) -> OrderState | None:
+def _lost(found: dict[str, OrderView]) -> OrderView | None:
     ended = [
         order
         for order in found.values()
@@ -111,6 +116,4 @@ def _lost(found: dict[str, OrderView]) -> OrderState | None:
         and order.state.is_final
         and order.state is not OrderState.REPLACED
     ]
-    if not ended:
-        return None
-    return max(ended, key=lambda order: order.updated_at).state
+    return max(ended, key=lambda order: order.updated_at, default=None)

@@ -59,7 +59,7 @@ class Voice:
 
     def _say(self, said: Said, decision: Decision, before: TrailPhase, now: float) -> None:
         plan, phase, words = decision.plan, decision.phase, in_words(decision)
-        bare = decision.unprotected > 0
+        bare = decision.unprotected > 0 and not decision.settling
         said.bare_since = (said.bare_since or now) if bare else None
         if phase is TrailPhase.ENDED:
             if bare or before is not TrailPhase.WAITING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
@@ -11,12 +13,20 @@ import pytest
 
 from console.broker.session import BrokerSession
 from console.engine import lastprices, protection, trailvoice
-from console.engine.commands import ControlReplay, GetOrder, Outcome
-from console.engine.state import OrderState, OrderType, OrderView, TrailPhase, TrailView
+from console.engine.commands import ControlReplay, GetOrder, Outcome, Reconcile
+from console.engine.state import (
+    OrderState,
+    OrderType,
+    OrderView,
+    TradingState,
+    TrailPhase,
+    TrailView,
+)
 from console.engine.trail import STEP_PART
 from tests.faults.harness import Bench, Other, Replay, assert_books_agree
 
 D = Decimal
+_ZERO = D(0)
 MINUTE = 60
 QUICK = ("engine.trail_every_s=0.1",)
 
@@ -47,6 +57,20 @@ def other(market, make_settings) -> Any:
     session = BrokerSession(make_settings().endpoint(market.port))
     yield Other(session)
     session.close()
+
+
+@pytest.fixture
+def inject(market) -> Callable[..., None]:
+    """The exchange's faults, as in docs/exchange.md."""
+
+    def post(**plan: Any) -> None:
+        request = urllib.request.Request(
+            f"{market.url}/_exchange/faults", data=json.dumps(plan).encode(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=10):
+            return
+
+    return post
 
 
 @pytest.fixture
@@ -117,16 +141,22 @@ async def step(bench: Bench, other: Other, entry: str, seconds: float) -> TrailV
     trades = await other.ask(lambda s: s.latest_trades([symbol]))
     last = D(str(trades[symbol]["p"]))
 
-    def seen() -> bool:
+    await caught_up(bench, entry, last)
+    return trail(bench, entry)
+
+
+async def caught_up(bench: Bench, entry: str, last: Decimal = _ZERO) -> None:
+    """Wait until the stop stands where the best price wants it, or is over."""
+
+    def is_so() -> bool:
         view = trail(bench, entry)
         if view.phase is TrailPhase.ENDED:
             return True
         assert view.trail_price is not None
         near = view.trail_price * (1 + STEP_PART) + D("0.01")
-        return view.high >= last and view.high - view.stop <= near
+        return view.high >= last and view.high - view.stop <= near and bool(view.stop_order)
 
-    await bench.until(seen, f"{last} in {trail(bench, entry)}")
-    return trail(bench, entry)
+    await bench.until(is_so, f"{last} in {trail(bench, entry)}")
 
 
 async def test_the_stop_follows_the_price_and_sells_when_it_turns(bench, other, market):
@@ -167,3 +197,246 @@ async def test_the_profit_leg_ends_the_trailing_one(bench, other, market):
     assert sum("→" in text for text in texts) > 3
     assert texts[-1].endswith("its shares are sold")
     assert [line.seq for line in told.story] == sorted(line.seq for line in told.story)
+
+
+PARTS = pytest.mark.parametrize(
+    "exchange_options", [{"partial_fills": True, "seed": 9}], ids=["two-fills"]
+)
+"""There the first order, for ten shares of IBM, fills in two parts."""
+
+
+@PARTS
+async def test_the_legs_take_hold_when_the_second_part_comes(bench, market, other):
+    ack = await bench.ask("buy 10 IBM +2% trail 1%")
+    view = await until_phase(bench, ack.order.client_order_id, TrailPhase.PARTIAL)
+    assert 0 < view.unprotected < 10
+    assert view.text.startswith(f"UNPROTECTED {view.unprotected} IBM")
+    market.call(step_s=10)
+    view = await until_phase(bench, view.entry, TrailPhase.TRAILING)
+    assert view.unprotected == 0
+    assert not bench.notices("trail"), "what was over in a moment is shown and not told"
+    await assert_books_agree(bench, other, orders=3)
+
+
+@PARTS
+async def test_an_entry_that_stays_filled_in_part_is_cut_so_that_its_legs_hold(make_bench, other):
+    bench = await make_bench("engine.partial_entry_s=0.3")
+    ack = await bench.ask("buy 10 IBM +2% trail 1%")
+    entry = ack.order.client_order_id
+    bought_qty = (await until_phase(bench, entry, TrailPhase.PARTIAL)).unprotected
+    view = await until_phase(bench, entry, TrailPhase.TRAILING)
+    assert view.unprotected == 0
+    theirs = {(o["type"], o["status"]): D(o["qty"]) for o in await other.orders()}
+    assert theirs["stop", "held"] == theirs["limit", "new"] == bought_qty
+    (told,) = bench.notices("trail")
+    assert "the rest of buy 10 IBM is canceled and its legs take hold" in told
+    assert bench.order(entry).state is OrderState.CANCELED
+    await assert_books_agree(bench, other, orders=3)
+
+
+async def waiting(bench: Bench, line: str = "buy 10 SPY @ {} tp {} trail 0.25") -> str:
+    """An entry a little below the market, where the price will come by in some minutes."""
+    price = await bench.price("SPY")
+    ack = await bench.ask(line.format(price - D("0.10"), price + D("1.00")))
+    assert ack.outcome is Outcome.ACCEPTED, ack.message
+    await bench.until_state(ack.order.client_order_id, "WORKING")
+    return ack.order.client_order_id
+
+
+async def filled_later(bench: Bench, entry: str, symbol: str = "SPY") -> None:
+    for _ in range(60):
+        if bench.order(entry).state is OrderState.FILLED:
+            return
+        await bench.ask(ControlReplay(step_s=30))
+        await bench.ask(Reconcile())
+    raise AssertionError(f"{bench.order(entry)} does not fill")
+
+
+async def test_legs_that_are_gone_when_the_entry_fills_are_sent_anew(bench, other):
+    entry = await waiting(bench)
+    (leg,) = [o for o in await other.orders() if o["type"] == "stop"]
+    await other.ask(lambda s: s.cancel_order(leg["id"]))
+    await bench.until(lambda: bench.order(leg["client_order_id"]).state is OrderState.CANCELED)
+    await filled_later(bench, entry)
+    view = await until_phase(bench, entry, TrailPhase.TRAILING)
+    assert view.unprotected == 0
+    (resting,) = open_stops(bench)
+    assert (resting.qty, resting.stop_price) == (10, view.stop)
+    orders = bench.engine.view().orders
+    (profit,) = [o for o in orders if o.order_class == "oco" and o.order_type == "limit"]
+    assert (profit.qty, profit.limit_price, profit.source) == (10, view.take_profit, "trail")
+    assert [text.split(":")[1].split()[0] for text in bench.notices("trail")] == [
+        "UNPROTECTED", "protected",
+    ]  # fmt: skip
+    moved = view.stop
+    while (view := await step(bench, other, entry, 60)).phase is not TrailPhase.ENDED:
+        assert view.stop >= moved
+        moved = view.stop
+    assert bench.position("SPY") is None
+    await assert_books_agree(bench, other)
+
+
+async def test_without_a_profit_level_a_stop_alone_is_sent_anew(bench, other):
+    entry = await waiting(bench, "buy 10 SPY @ {} trail 0.25")
+    (leg,) = [o for o in await other.orders() if o["type"] == "stop"]
+    await other.ask(lambda s: s.cancel_order(leg["id"]))
+    await filled_later(bench, entry)
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    (resting,) = open_stops(bench)
+    assert (resting.source, resting.order_class.value) == ("trail", "simple")
+    await caught_up(bench, entry)
+    await assert_books_agree(bench, other)
+
+
+async def test_while_protection_is_refused_it_is_said_and_tried_again(bench, other, inject):
+    entry = await waiting(bench)
+    (leg,) = [o for o in await other.orders() if o["type"] == "stop"]
+    await other.ask(lambda s: s.cancel_order(leg["id"]))
+    inject(requests=[{"method": "POST", "path": "/v2/orders", "status": 422, "count": 2}])
+    await filled_later(bench, entry)
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    told = bench.notices("trail")
+    refused = [text for text in told if "was refused" in text]
+    assert len(refused) == 2
+    assert "UNPROTECTED 10 SPY" in refused[0]
+    assert "close SPY" in refused[0]
+    assert "protected" in told[-1]
+    await caught_up(bench, entry)
+    await assert_books_agree(bench, other)
+
+
+async def test_protection_in_doubt_is_never_sent_a_second_time(bench, other, inject):
+    entry = await waiting(bench)
+    (leg,) = [o for o in await other.orders() if o["type"] == "stop"]
+    await other.ask(lambda s: s.cancel_order(leg["id"]))
+    inject(requests=[
+        {"method": "POST", "path": "/v2/orders", "status": 504, "after": True, "count": 1}
+    ])  # fmt: skip
+    await filled_later(bench, entry)
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    theirs = await other.orders()
+    assert sum(o["order_class"] == "oco" and o["type"] == "limit" for o in theirs) == 1
+    await caught_up(bench, entry)
+    await assert_books_agree(bench, other)
+
+
+@pytest.mark.parametrize("which", ["stop", "limit"])
+async def test_a_leg_canceled_by_hand_ends_it_and_what_is_bare_is_said(bench, other, which):
+    entry = await bought(bench, "buy 10 IBM +2% trail 1%")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    (leg,) = [
+        o for o in bench.engine.view().orders if o.parent == entry and o.order_type.value == which
+    ]
+    await bench.ask(f"cancel {leg.client_order_id}")
+    view = await until_phase(bench, entry, TrailPhase.ENDED)
+    assert view.unprotected == 10
+    (told,) = bench.notices("trail")
+    assert "taken in hand: keyboard" in told
+    assert "UNPROTECTED 10 IBM" in told
+    await assert_books_agree(bench, other, orders=3)
+
+
+async def test_a_leg_canceled_by_another_program_ends_it_too(bench, other):
+    entry = await bought(bench, "buy 10 IBM @ market trail 1%")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    (leg,) = [o for o in await other.orders() if o["type"] == "stop"]
+    await other.ask(lambda s: s.cancel_order(leg["id"]))
+    view = await until_phase(bench, entry, TrailPhase.ENDED)
+    assert "canceled elsewhere" in view.text
+    assert view.unprotected == 10
+    await assert_books_agree(bench, other, orders=2)
+
+
+async def test_legs_that_expire_with_the_day_are_said_and_not_sent_anew(bench, other):
+    entry = await bought(bench, "buy 10 IBM +50% trail 30%")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    await bench.ask(ControlReplay(step_s=7 * 3600))
+    view = await until_phase(bench, entry, TrailPhase.ENDED)
+    assert "expired with the day" in view.text
+    assert view.unprotected == 10
+    await assert_books_agree(bench, other, orders=3)
+
+
+async def test_closing_the_position_ends_it_quietly(bench, other):
+    entry = await bought(bench, "buy 10 IBM +2% trail 1%")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    closed = await bench.ask("close IBM")
+    assert closed.outcome is Outcome.ACCEPTED, closed.message
+    view = await until_phase(bench, entry, TrailPhase.ENDED)
+    assert view.unprotected == 0
+    await assert_books_agree(bench, other, orders=4)
+
+
+async def test_the_kill_switch_ends_it_and_nothing_is_sent_anew(bench, other):
+    entry = await bought(bench, "buy 10 IBM +2% trail 1%")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    flat = await bench.ask("flatten")
+    assert "verified flat" in flat.message
+    view = await until_phase(bench, entry, TrailPhase.ENDED)
+    assert "kill switch" in view.text
+    await assert_books_agree(bench, other, orders=4, trading_state=TradingState.HALTED)
+    await bench.ask("resume")
+    await bench.ask(ControlReplay(step_s=60))
+    await assert_books_agree(bench, other, orders=4)
+
+
+async def test_halted_the_stop_stays_where_it_is_until_a_person_resumes(bench, other, market):
+    market.call(step_s=5 * MINUTE)
+    entry = await bought(bench, "buy 10 SPY @ market trail 0.15")
+    placed = (await until_phase(bench, entry, TrailPhase.TRAILING)).stop
+    await bench.ask("halt")
+    for _ in range(5):
+        await bench.ask(ControlReplay(step_s=60))
+    view = await bench.until(
+        lambda: (view := trail(bench, entry)).high > placed + D("0.25") and view
+    )
+    assert view.stop == placed
+    assert "HALTED, so the stop stays" in view.text
+    await bench.ask("resume")
+    await bench.until(lambda: trail(bench, entry).stop > placed)
+    assert [o["status"] for o in await other.orders() if o["type"] == "stop"] == ["new"]
+
+
+async def test_while_no_fresh_price_is_known_the_stop_stays(make_bench, market):
+    bench = await make_bench("feed.quote_stale_s=5")
+    market.call(step_s=5 * MINUTE)
+    entry = await bought(bench, "buy 10 SPY @ market trail 0.15")
+    view = await until_phase(bench, entry, TrailPhase.TRAILING)
+    protection_ = bench.engine._parts.last_prices
+    protection_._known.clear()
+    protection_._followed.clear()
+    await bench.until(lambda: "no fresh price" in trail(bench, entry).text)
+    for _ in range(3):
+        await bench.ask(ControlReplay(step_s=60))
+    assert trail(bench, entry).stop == view.stop
+
+
+async def test_what_would_close_a_position_takes_no_trailing_leg(bench):
+    await bench.filled("buy 10 IBM")
+    refused = await bench.ask("sell 10 IBM @ market trail 1%")
+    assert refused.outcome is Outcome.REFUSED
+    assert "protects what its order opens" in refused.message
+    assert bench.engine.view().trails == ()
+
+
+async def test_a_preview_says_the_loss_and_plans_nothing(bench):
+    ack = await bench.ask("preview buy 100 IBM @ market trail 1")
+    assert ack.risk.loss_at_stop == 100
+    assert bench.engine.view().trails == ()
+
+
+async def test_the_plan_goes_on_after_a_restart(make_bench, market, other):
+    market.call(step_s=5 * MINUTE)
+    bench = await make_bench()
+    entry = await bought(bench, "buy 10 SPY @ market trail 0.15")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    for _ in range(4):
+        before = await step(bench, other, entry, 60)
+    await bench.stop()
+    bench = await make_bench()
+    after = await bench.until(lambda: (now := trail(bench, entry)).stop_order and now)
+    assert after.stop == before.stop
+    assert after.high >= before.stop + D("0.15") - D("0.01")
+    while (view := await step(bench, other, entry, 60)).phase is not TrailPhase.ENDED:
+        assert view.stop >= after.stop
+    await assert_books_agree(bench, other)

@@ -338,7 +338,8 @@ def test_a_stop_moved_back_by_hand_trails_on_from_there() -> None:
          "UNPROTECTED 100 IBM · trailing stop 1 %: engine, now 180.67, high 182.50 · "
          "trading is HALTED, nothing is sent: resume or flatten"),
         ({"entry": FILLED, **HELD, "lost": S.EXPIRED, "exposed_for": 9.0}, None,
-         "trailing stop 1 %: ended, its legs expired with the day; UNPROTECTED 100 IBM"),
+         "trailing stop 1 %: ended, its legs expired with the day (gtc ones stay); "
+         "UNPROTECTED 100 IBM"),
     ],
 )  # fmt: skip
 def test_it_says_who_manages_which_leg(sight, of, words) -> None:
