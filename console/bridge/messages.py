@@ -120,6 +120,8 @@ class Signal(Message, tag="Signal", frozen=True):
     timestamp: Nanoseconds
     strategy: Text = ""
     id: Text = ""
+    traceparent: Text = ""
+    """The W3C trace context of the sender, so that the order's trace goes on from there."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -30,12 +30,16 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none")]
         notional: Option<Decimal>,
         reduce_only: bool,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        traceparent: String,
     },
     /// Cancel the symbol's orders and close what is held.
     ClosePosition {
         id: String,
         source: String,
         symbol: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        traceparent: String,
     },
     /// Ask for everything.
     GetState { id: String, source: String },
@@ -215,6 +219,7 @@ mod tests {
             qty: None,
             notional: Some("8000".parse().unwrap()),
             reduce_only: false,
+            traceparent: String::new(),
         };
         let wanted = r#"{"type":"SubmitOrder","id":"a","source":"signal:m","symbol":"IBM","side":"buy","notional":"8000","reduce_only":false}"#;
         assert_eq!(serde_json::to_string(&command).unwrap(), wanted);

@@ -113,6 +113,9 @@ pub struct Signal {
     /// The sender's own; the same id is acted on once.
     #[serde(default)]
     pub id: String,
+    /// W3C trace context, so that an order's trace goes on from the sender's; may be empty.
+    #[serde(default)]
+    pub traceparent: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -240,7 +243,8 @@ impl Message {
                 }
                 timestamp(signal.timestamp)?;
                 text("strategy", &signal.strategy)?;
-                text("id", &signal.id)
+                text("id", &signal.id)?;
+                text("traceparent", &signal.traceparent)
             }
             Self::Position(position) => {
                 symbol(&position.symbol)?;

@@ -121,6 +121,7 @@ pub fn identity(signal: &Signal) -> String {
         timestamp,
         strategy,
         id,
+        traceparent: _,
     } = signal;
     let text = if id.is_empty() {
         format!("{strategy}:{symbol}:{direction:?}:{strength}:{timestamp}")
@@ -155,6 +156,7 @@ mod tests {
             timestamp: 1,
             strategy: "m".to_owned(),
             id: String::new(),
+            traceparent: String::new(),
         }
     }
 

@@ -115,6 +115,7 @@ impl Worker {
                         qty: None,
                         notional: Some(notional),
                         reduce_only: false,
+                        traceparent: signal.traceparent.clone(),
                     };
                     return Ok(self.send(command).await.in_words("ordered"));
                 }
@@ -137,6 +138,7 @@ impl Worker {
             id: format!("{identity}:close"),
             source: source(signal),
             symbol: signal.symbol.clone(),
+            traceparent: signal.traceparent.clone(),
         }
     }
 
