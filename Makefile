@@ -77,7 +77,7 @@ clean:
 
 # `pip install uv` first: it resolves for every supported Python at once.
 lock:
-	@for set in "run --group build" "dev --group test --group check" "bench --group test --group check --group bench"; do \
+	@for set in "run --group build" "otel --extra otel" "dev --group test --group check" "bench --group test --group check --group bench"; do \
 		name=$${set%% *}; uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 			--no-emit-index-url --no-header --no-annotate pyproject.toml $${set#$$name} \
 			-c requirements/run.txt -o requirements/$$name.txt; done
@@ -104,9 +104,10 @@ $(VENV)/.run: requirements/run.txt | $(BIN)/python
 	@$(PIP) -r $<
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt | $(VENV)/.run
+$(VENV)/.dev: requirements/dev.txt requirements/otel.txt | $(VENV)/.run
 	$(SAY) "Python packages for tests and checks"
-	@$(PIP) -r $<
+	@$(PIP) -r requirements/dev.txt
+	@$(PIP) -r requirements/otel.txt
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt | $(VENV)/.dev

@@ -7,12 +7,10 @@ face. What was started is stopped in reverse; a start that fails halfway stops w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,8 +24,9 @@ from console.config import ConfigError, Mode
 from console.engine.runtime import RuntimeInfo
 from console.exits import CONFIG, FAILED, UNAVAILABLE, ExitError
 from console.health.checks import Checks, Finding, HealthRecord, Status
-from console.health.metrics import Metrics
+from console.health.metrics import Figures, Metrics
 from console.health.server import HealthServer
+from console.memory import share_arenas
 from console.runtime import StateDir, exchange_dir
 from console.service_log import ServiceLog
 from console.services import (
@@ -40,6 +39,7 @@ from console.services import (
     quietly,
     risk_manager_settings,
 )
+from console.tracing import tracer_of
 from console.watch import engine_metrics, figures, watch_engine
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Host:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looking: asyncio.Task[None] | None = None
         self._started_at = datetime.now(UTC)
+        self._tracer = tracer_of(settings)
         self._stopping = False
 
     @property
@@ -109,7 +110,7 @@ class Host:
         Raises `ExitError` or `ConfigError`, after having stopped what had been started.
         """
         self._loop = asyncio.get_running_loop()
-        _share_arenas()
+        share_arenas()
         begun = time.monotonic()
         try:
             await self._start()
@@ -135,12 +136,14 @@ class Host:
         # Before anything is bound that would need them.
         self._keys = bus_keys(settings)
         self._service_log.start()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.start)
 
         self._health = HealthServer(
             self.checks,
             settings.bus.bind,
             settings.ports.health,
-            metrics=Metrics(lambda: figures(self.checks, self._engine, self.record)),
+            metrics=Metrics(self._figures),
         )
         await self._health.start()
         self.ports["health"] = self._health.port
@@ -254,7 +257,10 @@ class Host:
             feed=feed,
             state_dir=settings.state_dir,
             replay=replay,
+            watch=self._tracer,
         )
+        if self._tracer is not None:
+            engine.subscribe(self._tracer.on_event)
         try:
             await engine.start()
         except (BrokerError, JournalError) as error:
@@ -319,6 +325,16 @@ class Host:
             self._logs.set_level(change.settings.log.level)
             self._service_log.set_level(change.settings.log.level)
 
+    async def _stop_tracing(self, left_s: float) -> None:
+        if self._tracer is not None:
+            # What is stopped after it needs a part of what is left.
+            stop = functools.partial(self._tracer.stop, min(1.0, left_s / 2))
+            await quietly(asyncio.to_thread(stop), "tracing")
+
+    async def _stop_feed(self, left_s: float) -> None:
+        if self._feed is not None:
+            await quietly(asyncio.to_thread(self._feed.stop, min(2.0, left_s)), "the feed")
+
     def _service_changed(self, view: ServiceView) -> None:
         if self._engine is not None and not self._stopping:
             self._engine.set_service(view)
@@ -330,6 +346,11 @@ class Host:
             return False, "starting"
         health = self._engine.health()
         return bool(health["ready"]), str(health["reason"])
+
+    def _figures(self) -> Figures:
+        tracer = self._tracer
+        spans = (0, 0) if tracer is None else (tracer.taken, tracer.lost)
+        return figures(self.checks, self._engine, self.record, spans=spans)
 
     def _metrics(self) -> dict[str, str]:
         metrics = {"mode": self.settings.mode.value}
@@ -357,8 +378,7 @@ class Host:
         await asyncio.gather(ended("execution-engine"), ended("risk-manager"))
         if self._engine is not None:
             await quietly(asyncio.wait_for(self._engine.stop(reason), left()), "the engine")
-        if self._feed is not None:
-            await quietly(asyncio.to_thread(self._feed.stop, min(2.0, left())), "the feed")
+        await asyncio.gather(self._stop_tracing(left()), self._stop_feed(left()))
         await ended("market-data")
         await ended("paper-exchange")
         await quietly(asyncio.to_thread(self._service_log.stop, 0.5), "the services' log")
@@ -372,21 +392,6 @@ class Host:
             RuntimeInfo.remove(self.settings.state_dir)
             self.record.stopped(reason)
             self._state_dir.release()
-
-
-def _share_arenas() -> None:
-    """Have the services' threads share two of malloc's arenas instead of hoarding one each.
-
-    glibc gives every thread that finds the others busy an arena of its own and never takes one
-    back: a dozen megabytes for nothing on a machine of two cores. Elsewhere this does nothing.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    arena_max = -8
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(arena_max, 2)
 
 
 def _service_finding(service: SupervisedService | ServiceApart) -> Finding:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from console.config.models import Risk as Risk
     from console.config.models import Settings as Settings
     from console.config.models import SymbolLimits as SymbolLimits
+    from console.config.models import Telemetry as Telemetry
     from console.config.models import Ui as Ui
     from console.config.reload import ConfigWatcher as ConfigWatcher
     from console.config.reload import Reloaded as Reloaded
@@ -43,7 +44,7 @@ _HOMES = {
     for home, names in {
         "loading": "load_settings",
         "models": "Broker Bus BusSecurity Demo Engine Execution Feed Log Mode Ports Risk Settings "
-        "SymbolLimits Ui",
+        "SymbolLimits Telemetry Ui",
         "reload": "ConfigWatcher Reloaded ReloadRefused loosened_limits",
     }.items()
     for name in names.split()

@@ -41,6 +41,7 @@ def settings_of(layers: Layers) -> Settings:
     except ValidationError as error:
         raise _told(error.errors(include_url=False)[0], layers) from None
     _check_folders(settings)
+    _check_packages(settings)
     return settings
 
 
@@ -52,6 +53,24 @@ def _check_folders(settings: Settings) -> None:
             "is no folder",
             "name a folder of recorded prices (docs/data.md), or leave it empty for the sample",
             origin=settings.origins.get("demo.data", ""),
+        )
+
+
+def _check_packages(settings: Settings) -> None:
+    if not settings.telemetry.enabled:
+        return
+    from importlib.util import find_spec
+
+    try:
+        is_there = find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter") is not None
+    except ImportError:
+        is_there = False
+    if not is_there:
+        raise ConfigError(
+            "telemetry.enabled = true",
+            "needs packages that are not installed",
+            "pip install 'trading-console[otel]', or set it to false",
+            origin=settings.origins.get("telemetry.enabled", ""),
         )
 
 
@@ -113,7 +132,8 @@ def _rule(error: ErrorDetails) -> str:
 
 
 def _remedy(error: ErrorDetails) -> str:
-    if error["type"] == "value_error" and "http" in str(error.get("ctx", {}).get("error", "")):
+    rule = str(error.get("ctx", {}).get("error", ""))
+    if error["loc"][:1] == ("broker",) and error["type"] == "value_error" and "http" in rule:
         return (
             "only paper accounts and this machine are traded on: "
             "leave it empty or name a loopback address"

@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -274,6 +275,33 @@ class Log(Section):
     format: Literal["auto", "text", "json"] = "auto"
 
 
+class Telemetry(Section):
+    enabled: bool = False
+    endpoint: str = "http://127.0.0.1:4318/v1/traces"
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    queue: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
+
+    @field_validator("endpoint")
+    @classmethod
+    def _private(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the URL of a collector is wanted: http on this machine, or https")
+        if parts.username or parts.password:
+            raise ValueError(
+                "keys don't belong into a URL; give them by OTEL_EXPORTER_OTLP_HEADERS "
+                "in the environment"
+            )
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ValueError(f"{parts.hostname} is another machine: that needs https")
+        return url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the collector is on this machine."""
+        return is_loopback(urlsplit(self.endpoint).hostname or "")
+
+
 class Settings(Section):
     """Everything that a start needs, resolved; named as the sections of config.toml are."""
 
@@ -289,6 +317,7 @@ class Settings(Section):
     engine: Engine = Engine()
     ui: Ui = Ui()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
 
     mode: Mode = Mode.DEMO
     state_dir: Path = Path()
@@ -343,7 +372,7 @@ class Settings(Section):
 
 SECTION_NAMES = (
     "profile", "broker", "demo", "ports", "bus", "services", "feed", "risk", "execution", "engine",
-    "ui", "log",
+    "ui", "log", "telemetry",
 )  # fmt: skip
 """The keys that a config.toml may have at its top, beside `profiles`."""
 
