@@ -320,7 +320,14 @@ class Child:
 
     def kill(self) -> None:
         """As by kill −9."""
-        self.process.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # `Process.kill` polls first, and so takes the exit status of one that has just died away
+        # from the event loop, which then reports 255.
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
     async def died(self) -> None:
         """Wait until it is gone; it must have been killed."""
@@ -329,14 +336,12 @@ class Child:
 
     async def stop(self) -> int:
         """Let it end as by SIGTERM (its outcome is the exit code); kills it when it doesn't."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+        self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(LIMIT_S):
                 return await self.process.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+            self.kill()
 
 
 async def assert_books_agree(
