@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from pilots import MakeApp, connected, screen_text, until
-from scripted import NOW, ScriptedLink, empty_view, frame, order, view
+from scripted import NOW, ScriptedLink, empty_view, frame, order, position, view
 from textual.events import Key
 
 from console.engine import commands as c
@@ -50,6 +50,45 @@ async def test_keys_in_one_burst_land_where_each_was_meant(make_app: MakeApp) ->
             pilot.app.post_message(Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         assert "Buy 100 IBM at market" in screen_text(pilot.app)
+
+
+def burst(pilot: Any, *keys: str) -> None:
+    """Keys that come in one read, as from a slow line or a keyboard macro."""
+    for key in keys:
+        pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+
+
+async def test_a_burst_of_tabs_goes_as_many_panes_on(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        burst(pilot, "tab", "tab", "down", "down")
+        await until(pilot, lambda: pilot.app.trade.orders.has_focus)
+        await until(pilot, lambda: pilot.app.trade.orders.selected == "tc-0003")
+
+
+async def test_a_key_behind_the_arrows_is_about_the_row_that_they_reached(
+    make_app: MakeApp,
+) -> None:
+    link = ScriptedLink()
+    async with make_app(link, confirm="none").run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        burst(pilot, "down", "x")  # from SPY to IBM
+        await until(pilot, lambda: link.requests)
+        assert link.requests[-1].symbol == "IBM"
+        burst(pilot, "tab", "down", "x")  # to the positions, from IBM to SPY
+        await until(pilot, lambda: len(link.requests) > 1)
+        assert link.requests[-1].symbol == "SPY"
+
+
+async def test_where_a_position_goes_the_next_ones_symbol_is_meant(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("tab")
+        await until(pilot, lambda: pilot.app.symbol == "IBM")
+        link.emit(e.PositionsChanged(positions=(position("SPY", 112, "165.50", "165.48"),)))
+        await until(pilot, lambda: pilot.app.trade.positions.selected == "SPY")
+        assert pilot.app.symbol == "SPY"
 
 
 async def test_a_digit_first_means_the_quantity_of_the_selected_symbol(make_app: MakeApp) -> None:

@@ -102,11 +102,11 @@ class TradeScreen(ConsoleScreen):
     def on_descendant_blur(self) -> None:
         self.app.note_choice()
 
-    def on_grid_chosen(self, message: Grid.Chosen) -> None:
+    def chosen(self, grid: Grid, key: str) -> None:
         """Chart and ticket follow the selection, whichever pane it is in."""
-        symbol = message.key
-        if message.grid is self.orders:
-            order = self.app.store.orders.get(message.key)
+        symbol = key
+        if grid is self.orders:
+            order = self.app.store.orders.get(key)
             symbol = order.symbol if order is not None else ""
         self.app.choose(symbol)
 
@@ -123,6 +123,10 @@ class TradeScreen(ConsoleScreen):
         if self.has_class("-zoomed"):
             self._zoom(pane)
         self.set_focus(pane)
+        # Focus is told by message, and another key may come before it.
+        self.last_pane = pane
+        if pane.selected is not None:
+            self.chosen(pane, pane.selected)
 
     def act_view_zoom(self) -> None:
         """The focused pane on the whole screen, and back."""

@@ -12,7 +12,6 @@ from rich.segment import Segment
 from textual import events
 from textual.binding import Binding
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.strip import Strip
 
 from console.harmless import harmless
@@ -64,17 +63,6 @@ class Grid(Painted, can_focus=True):
     """The column that takes the room left over."""
     CONNECTIONS: ClassVar[tuple[str, ...]] = ()
     """The connections that these facts come by; if one is lost, the pane says so."""
-
-    class Chosen(Message):
-        """A row was selected."""
-
-        def __init__(self, grid: Grid, key: str) -> None:
-            super().__init__()
-            self.grid, self.key = grid, key
-
-        @property
-        def control(self) -> Grid:
-            return self.grid
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -139,8 +127,7 @@ class Grid(Painted, can_focus=True):
 
     def on_focus(self) -> None:
         self._repaint()
-        if self.selected is not None:
-            self.post_message(self.Chosen(self, self.selected))
+        self._choose()
 
     def on_blur(self) -> None:
         self._repaint()
@@ -171,7 +158,10 @@ class Grid(Painted, can_focus=True):
         if self.selected is not None:
             self.selected = self.successor(self.selected)
         if self.selected not in keys:
+            gone = self.selected is not None
             self.selected = keys[min(len(keys) - 1, self._top)] if keys else None
+            if gone and self.app.focused is self:
+                self._choose()
         visible = self.rows_visible
         at = keys.index(self.selected) if self.selected is not None else 0
         self._top = max(0, min(self._top, len(keys) - visible, at))
@@ -348,7 +338,13 @@ class Grid(Painted, can_focus=True):
             self.selected = key
             self._arrange()
             self._repaint()
-            self.post_message(self.Chosen(self, key))
+            self._choose()
+
+    def _choose(self) -> None:
+        """Tell the screen at once, not by message: the next key may act on what is selected."""
+        chosen = getattr(self.screen, "chosen", None)
+        if chosen is not None and self.selected is not None:
+            chosen(self, self.selected)
 
     def _move(self, by: int) -> None:
         if self.selected is not None and self._keys:
