@@ -213,6 +213,16 @@ def _refusals(found: Iterable[Sequence[Any]]) -> tuple[Refusal, ...]:
     )
 
 
+def passed_in_words(report: RiskReport) -> str:
+    """What let an order through, for its story: `20 checks pass; 16,751.00 is 16.8 % of equity`."""
+    words = [f"{report.checks_run} checks pass"]
+    if report.notional is not None and report.equity_pct is not None:
+        words.append(f"{report.notional:,.2f} is {report.equity_pct:.1f} % of equity")
+    if report.loss_at_stop is not None:
+        words.append(f"{report.loss_at_stop:,.2f} at risk at the stop")
+    return "; ".join([*words, *(warning.message for warning in report.warnings)])
+
+
 def refused(check: str, limit: str, value: str, message: str, remedy: str = "") -> RiskReport:
     """A report of the engine's own, for what never gets as far as the gate."""
     return RiskReport(
