@@ -1,8 +1,9 @@
 """Rust for Python: features, the feed receiver, the risk gate and the embedded services."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Literal, Self, final
+from os import PathLike
+from typing import Any, Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -516,3 +517,203 @@ def take_log(*, timeout_s: float) -> tuple[list[tuple[str, str, str, list[tuple[
 
     Waits for the first one for `timeout_s` at most. Levels are those of `logging`.
     """
+
+# ── strategies and backtests ───────────────────────────────────────────────────────────────────
+
+NATIVE_STRATEGIES: list[str]
+"""Names of the strategies that are written in Rust."""
+
+def check_features(names: Sequence[str]) -> int:
+    """Bars until all of these have a value; a ValueError for one that isn't known."""
+
+@final
+class SessionBar:
+    """A finished minute bar, and where in its session it lies.
+
+    `minute` counts whole minutes from the open to the bar's start (0 is the first, before the open
+    it is negative), `minutes_left` from its end to the close. Both are −1 on a day without a
+    session.
+    """
+
+    def __new__(
+        cls,
+        symbol: str,
+        open: float,  # noqa: A002
+        high: float,
+        low: float,
+        close: float,
+        volume: float,
+        timestamp: int,
+    ) -> SessionBar: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def open(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def close(self) -> float: ...
+    @property
+    def volume(self) -> float: ...
+    @property
+    def timestamp(self) -> int:
+        """When it began, ns since the epoch."""
+
+    @property
+    def end(self) -> int:
+        """When it was over."""
+
+    @property
+    def minute(self) -> int: ...
+    @property
+    def minutes_left(self) -> int: ...
+    @property
+    def is_regular(self) -> bool:
+        """Whether it lies between the session's open and its close."""
+
+@final
+class Quote:
+    """A new best bid and offer; sizes in shares, `timestamp` in ns since the epoch."""
+
+    def __new__(
+        cls,
+        symbol: str,
+        bid: float,
+        ask: float,
+        bid_size: float,
+        ask_size: float,
+        timestamp: int,
+    ) -> Quote: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def bid(self) -> float: ...
+    @property
+    def ask(self) -> float: ...
+    @property
+    def bid_size(self) -> float: ...
+    @property
+    def ask_size(self) -> float: ...
+    @property
+    def timestamp(self) -> int: ...
+
+@final
+class Fill:
+    """An execution of one's own; `side` is buy or sell."""
+
+    def __new__(
+        cls, symbol: str, side: str, qty: float, price: float, timestamp: int
+    ) -> Fill: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def side(self) -> str: ...
+    @property
+    def qty(self) -> float: ...
+    @property
+    def price(self) -> float: ...
+    @property
+    def timestamp(self) -> int: ...
+
+@final
+class Portfolio:
+    """Cash, holdings and what they are worth, in dollars, as a strategy may know them.
+
+    A KeyError names a symbol that isn't followed.
+    """
+
+    def __new__(cls, symbols: Sequence[str], cash: float = 0.0) -> Portfolio: ...
+    @property
+    def cash(self) -> float: ...
+    @property
+    def equity(self) -> float: ...
+    @property
+    def gross(self) -> float:
+        """What is held, longs and shorts added up."""
+
+    @property
+    def symbols(self) -> list[str]: ...
+    @property
+    def positions(self) -> dict[str, float]:
+        """Signed quantity by symbol, of what is held now."""
+
+    def qty(self, symbol: str) -> float:
+        """Shares held, negative when short, 0 when flat."""
+
+    def avg_price(self, symbol: str) -> float:
+        """Average price of what is held, NaN when flat."""
+
+    def price(self, symbol: str) -> float:
+        """The last print, NaN before the first."""
+
+    def mark(self, symbol: str, price: float) -> None:
+        """A new last price; `set_account` adds up. For those who run a strategy."""
+
+    def hold(self, symbol: str, qty: float, avg_price: float) -> None:
+        """What is held now; `set_account` adds up."""
+
+    def set_account(self, cash: float, equity: float) -> None: ...
+
+@final
+class Recording:
+    """A folder of recorded prices (docs/data.md), read once. A ValueError names what is wrong."""
+
+    def __new__(cls, folder: str | PathLike[str]) -> Recording: ...
+    @property
+    def symbols(self) -> list[str]:
+        """Those with minute bars, sorted."""
+
+    @property
+    def sessions(self) -> list[str]:
+        """Days with a regular session, in order."""
+
+    @property
+    def bars(self) -> int:
+        """Minute bars in all."""
+
+@final
+class Tape:
+    """The recorded sessions as quotes, trades and minute bars in the order of time, once.
+
+    Quiet quotes are stated again each `speed` seconds of the session. Days are written 2013-10-07.
+    """
+
+    def __new__(
+        cls,
+        recording: Recording,
+        symbols: Sequence[str],
+        start: str | None = None,
+        end: str | None = None,
+        speed: float = 1.0,
+    ) -> Tape: ...
+    @property
+    def next_at(self) -> int | None:
+        """When the next one comes, ns; None at the end."""
+
+    def take(self, until: int, limit: int) -> list[tuple[Any, ...]]:
+        """What comes up to `until`, about `limit` at most; the rest comes with the next call.
+
+        ("quote", symbol, at, bid, bid_size, ask, ask_size), ("trade", symbol, at, price, size) or
+        ("bar", symbol, start, open, high, low, close, volume, trade_count, vwap).
+        """
+
+def run_backtest(
+    recording: Recording,
+    settings: str,
+    features: Sequence[str],
+    on_bar: Callable[[SessionBar, Any, Portfolio], object],
+    row: Callable[[tuple[float, ...]], Any],
+    on_quote: Callable[[Quote, Portfolio], object] | None = None,
+    on_fill: Callable[[Fill, Portfolio], object] | None = None,
+) -> dict[str, Any]:
+    """Play the recording to a strategy; see `console.strategies.backtest`.
+
+    Raises what the strategy raises, with a note of what it was told; a ValueError for settings.
+    """
+
+def run_native_backtest(
+    recording: Recording, settings: str, name: str, parameters: str
+) -> dict[str, Any]:
+    """The same with a strategy of `NATIVE_STRATEGIES`; `parameters` is JSON. Without the GIL."""

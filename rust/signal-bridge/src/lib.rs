@@ -3,6 +3,7 @@
 //! Each module here binds one crate and has a `register` that adds its names to the module; what
 //! is added appears in `signal_bridge` and must stand in `signal_bridge/__init__.pyi`.
 
+mod backtest;
 mod decimal;
 mod features;
 mod feed;
@@ -20,5 +21,6 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     feed::register(m)?;
     risk::register(m)?;
     services::register(m)?;
+    backtest::register(m)?;
     telemetry::register(m)
 }
