@@ -176,6 +176,14 @@ def duration(seconds: Number) -> str:
     return f"{min(999, int(seconds / 86400))}d"
 
 
+def since(first: datetime, then: datetime) -> str:
+    """Real time that passed: `+12ms`, `+3.4s`, `+12m`."""
+    seconds = (then - first).total_seconds()
+    if seconds < 1:
+        return f"+{max(0.0, seconds) * 1e3:.0f}ms"
+    return f"+{seconds:.1f}s" if seconds < 60 else f"+{duration(seconds)}"
+
+
 def milliseconds(value: Number) -> str:
     """A latency."""
     if value is None or not isfinite(value):

@@ -131,9 +131,11 @@ async def test_an_orders_story_is_told_from_the_journal(bench):
         told = await bench.ask(GetOrder(order_id=identity))
         kinds = [line.kind for line in told.story]
         assert told.order == order
-        assert kinds[0] == "order"
+        assert kinds[:2] == ["checked", "order"]
         assert {"order", "update", "fill"} <= set(kinds)
-        assert told.story[0].text == "sending: buy 10 IBM"
+        assert "checks pass; 1," in told.story[0].text
+        assert "% of equity" in told.story[0].text
+        assert told.story[1].text == "sending: buy 10 IBM"
         assert [line.seq for line in told.story] == sorted(line.seq for line in told.story)
 
 

@@ -168,10 +168,12 @@ def connection(name: str, **changes: Any) -> s.ConnectionView:
     return msgspec.structs.replace(base, **changes)
 
 
-def fill(symbol: str, side: s.Side, qty: int, price: str, minutes_ago: int) -> s.FillView:
+def fill(
+    symbol: str, side: s.Side, qty: int, price: str, minutes_ago: int, of: str = "tc-0"
+) -> s.FillView:
     at = Decimal(price)
     return s.FillView(
-        client_order_id=f"tc-{minutes_ago}", execution_id=f"x-{minutes_ago}", symbol=symbol, side=side,
+        client_order_id=of, execution_id=f"x-{minutes_ago}", symbol=symbol, side=side,
         qty=Decimal(qty), price=at, at=START - timedelta(minutes=minutes_ago),
         bid=at - Decimal("0.02"), ask=at,
     )  # fmt: skip
@@ -208,7 +210,7 @@ def view(**changes: Any) -> s.EngineView:
             s.ServiceView(name="risk-manager", status="degraded", message="no account seen for 8 s", port=8083),
             s.ServiceView(name="paper-exchange", status="healthy", message="playing 2013-10-08", port=8090),
         ),
-        "fills": (fill("IBM", s.Side.BUY, 100, "178.19", 29), fill("SPY", s.Side.BUY, 112, "165.50", 21)),
+        "fills": (fill("IBM", s.Side.BUY, 100, "178.19", 29, "tc-0001"), fill("SPY", s.Side.BUY, 112, "165.50", 21)),
         "risk": s.RiskView(
             equity=Decimal("100412.18"), peak_equity=Decimal("100655.40"), drawdown_pct=Decimal("0.24"),
             gross_exposure=Decimal("36764.76"), net_exposure=Decimal("36764.76"), var_95=Decimal("611.20"),
@@ -382,11 +384,15 @@ class ScriptedLink:
     def _story(self, command: c.GetOrder) -> c.Ack:
         known = self._order(command.order_id) or order(1)
         steps = (
-            ("intent", "asked for by keyboard: buy 50 IBM @ 181.55 gtc +2% -1%"),
-            ("risk", "14 checks passed; 9,077.50 is 9.0 % of equity"),
-            ("sending", "written to the journal, then sent"),
-            ("ack", "the broker has it as b-11 after 3.4 ms"),
-            ("fill", "20 filled at 181.55, quote 181.54 × 181.57: slippage -0.8 bp"),
+            ("checked", "20 checks pass; 9,077.50 is 9.0 % of equity"),
+            ("order", "sending: buy 50 IBM limit 181.55 gtc"),
+            ("update", "pending new"),
+            ("order", "the broker: pending_new"),
+            ("update", "new"),
+            ("order", "the broker: new"),
+            ("update", "partial fill: 20 at 181.55"),
+            ("order", "the broker: partial_fill"),
+            ("fill", "buy 20 IBM at 181.55"),
         )
         story = tuple(
             s.StoryLine(

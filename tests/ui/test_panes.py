@@ -235,9 +235,21 @@ async def test_the_story_tells_an_orders_life(make_app: MakeApp) -> None:
     async with make_app().run_test(size=WIDE) as pilot:
         await connected(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: "written to the journal, then sent" in screen_text(pilot.app))
+        await until(pilot, lambda: "20 checks pass" in screen_text(pilot.app))
+        shown = screen_text(pilot.app)
+        assert [shown.count(words) for words in ("sending: buy 50 IBM", "buy 20 IBM at")] == [1, 1]
+        assert "the broker:" not in shown, "what the broker said stands there once"
         await pilot.press("escape")
         await until(pilot, lambda: "PORTFOLIO" in screen_text(pilot.app))
+
+
+async def test_the_story_tells_what_its_fills_cost(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await pilot.press("tab", "tab", "end", "enter")
+        words = "100 at 178.19 on average, sent at a quote of 178.17 × 178.19: slippage +0.6 bp"
+        await until(pilot, lambda: words in screen_text(pilot.app))
 
 
 async def test_the_session_reckons_slippage(make_app: MakeApp) -> None:

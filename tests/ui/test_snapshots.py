@@ -149,7 +149,7 @@ SCENES: dict[str, tuple[Before, str]] = {
         "light",
     ),
     "kill": (pressing("k", *"flat", Seen("type flatten: flat")), "dark"),
-    "story": (pressing("enter", Seen("slippage")), "dark"),
+    "story": (pressing("enter", Seen("buy 20 IBM")), "dark"),
     "risk": (pressing("3", Seen("LIMITS")), "colour-blind"),
     "session": (pressing("4", Seen("FILLS")), "dark"),
     "services": (pressing("5", Seen("NOTICES")), "high-contrast"),

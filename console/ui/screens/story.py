@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isfinite
 from typing import ClassVar
 
 from textual.app import ComposeResult
 
 from console.engine.commands import Ack, GetOrder
-from console.engine.state import OrderView
+from console.engine.state import OrderView, StoryLine
 from console.ui import format as text
+from console.ui.export import slippage_bp
 from console.ui.screens.base import ConsoleScreen
 from console.ui.screens.dialogs import wrapped
 from console.ui.store import Fact
@@ -23,6 +26,27 @@ from console.ui.widgets.page import Page
 from console.ui.widgets.painted import TITLE, Span
 
 _INKS = {"fill": "up", "refused": "error", "rejected": "error", "unknown": "warning"}
+
+
+_KINDS = {"checked": "risk", "order": "engine", "update": "broker", "external": "broker"}
+"""The journal's kinds of rows, as who speaks in them."""
+_ECHO = "the broker: "
+
+
+def told_once(story: Sequence[StoryLine]) -> list[StoryLine]:
+    """Without what the row before or after says too: the journal keeps the broker's word, what
+    became of the order by it, and the execution, each in a row of its own.
+    """
+    lines: list[StoryLine] = []
+    for step in story:
+        before = lines[-1] if lines else None
+        if before is not None and before.kind == "update":
+            if step.kind == "order" and step.text.startswith(_ECHO):
+                continue
+            if step.kind == "fill":
+                lines.pop()
+        lines.append(step)
+    return lines
 
 
 class Story(Page):
@@ -41,17 +65,17 @@ class Story(Page):
         if order is None:
             return [[(" ORDER STORY", TITLE)], [(" no such order here", "muted")]]
         lines = [*self._facts(order, width), []]
-        lines += [[(" TIMELINE", TITLE), ("  market time", "muted")]]
-        story = self.answer.story if self.answer is not None else ()
+        lines += [[(" TIMELINE", TITLE), ("  market time, and real time since the first", "muted")]]
+        story = told_once(self.answer.story) if self.answer is not None else []
         for step in story:
             stamp = text.clock(step.market_time or step.at)
             head: list[Span] = [
-                (f" {stamp}  ", "muted"),
-                (f"{step.kind:<9} ", _INKS.get(step.kind, "accent")),
+                (f" {stamp} {text.since(story[0].at, step.at):>8}  ", "muted"),
+                (f"{_KINDS.get(step.kind, step.kind):<9} ", _INKS.get(step.kind, "accent")),
             ]
-            words = wrapped(step.text, max(20, width - 22), "", "")
+            words = wrapped(step.text, max(20, width - 31), "", "")
             lines.append([*head, *words[0]] if words else head)
-            lines += [[(" " * 21, ""), *more] for more in words[1:]]
+            lines += [[(" " * 30, ""), *more] for more in words[1:]]
         if not story:
             words_ = self.answer.message if self.answer is not None else "reading the journal…"
             lines.append([(f" {words_ or 'the journal has nothing of it'}", "muted")])
@@ -74,7 +98,7 @@ class Story(Page):
         if order.filled_qty:
             average = text.price(order.filled_avg_price)
             words = f"{text.quantity(order.filled_qty)} at {average} on average"
-            lines.append([(" filled ", "muted"), (words, "")])
+            lines.append([(" filled ", "muted"), (words, ""), *self._cost(order)])
         if order.reason:
             lines += wrapped(order.reason, width, "warning")
         if order.replaces or order.replaced_by:
@@ -87,6 +111,20 @@ class Story(Page):
                 ]
             )
         return [*lines, *self._tree(order)]
+
+    def _cost(self, order: OrderView) -> list[Span]:
+        """The quote that stood when it was sent, and what the fills cost against its middle."""
+        fills = [f for f in self.store.fills if f.client_order_id == order.client_order_id]
+        costs = [(slippage_bp(fill), float(fill.qty)) for fill in fills]
+        shares = sum(qty for bp, qty in costs if isfinite(bp))
+        if not shares:
+            return []
+        average = sum(bp * qty for bp, qty in costs if isfinite(bp)) / shares
+        quote = f"{text.price(fills[0].bid)} × {text.price(fills[0].ask)}"
+        return [
+            (f", sent at a quote of {quote}: slippage ", "muted"),
+            (f"{text.signed(average)} bp", ""),
+        ]
 
     def _tree(self, order: OrderView) -> list[list[Span]]:
         """The bracket that it belongs to, from its root."""
