@@ -1,4 +1,4 @@
-"""Orders on their way: the broker threads, and what each possible answer means.
+"""Orders on their way, and what each possible answer means.
 
 SENDING is on disk before the one POST. A clear answer settles the order; no clear answer makes it
 UNKNOWN, which only a look-up that finds it, or a person, ends.
@@ -7,14 +7,11 @@ UNKNOWN, which only a look-up that finds it, or a person, ends.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from msgspec.structs import replace
@@ -35,13 +32,13 @@ from console.engine.journal_files import JournalError
 from console.engine.measures import Measures, Way, moment
 from console.engine.orders import in_words, lacks_legs, moved, order_request, same_order
 from console.engine.state import TRAIL_SOURCE, OrderState, OrderView
+from console.engine.threads import BrokerThread as BrokerThread
+from console.engine.threads import Priority as Priority
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from console.broker.session import BrokerSession
-
-_T = TypeVar("_T")
 
 LOOK_UP_AFTER_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 RATE_LIMIT_PATIENCE_S = 60.0
@@ -57,106 +54,36 @@ DISK_PATIENCE_S = 10.0
 """An order whose row takes longer than this to reach the disk is not sent."""
 
 
-class Priority(IntEnum):
-    """What goes first on a broker thread."""
-
-    CANCEL = 0
-    ORDER = 1
-    LOOK_UP = 2
-    READ = 3
-
-
-class BrokerThread:
-    """One thread for blocking calls, the urgent ones first, with a bounded queue."""
-
-    CAPACITY = 2_000
-
-    def __init__(
-        self, name: str, on_auth_error: Callable[[BrokerAuthError], None] = lambda _: None
-    ) -> None:
-        self._on_auth_error = on_auth_error
-        self._queue: queue.PriorityQueue[
-            tuple[int, int, Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
-        ] = queue.PriorityQueue(self.CAPACITY)
-        self._numbers = itertools.count()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    async def run(self, call: Callable[[], _T], priority: Priority = Priority.READ) -> _T:
-        """Make the call on the thread. A caller that is cancelled doesn't stop a call under way.
-
-        Keys that don't hold are told to whoever owns the thread, whatever the call was for.
-
-        Raises:
-            BrokerUnavailable: too many calls wait, or the thread is stopped; nothing was sent.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_T] = loop.create_future()
-        if self._stopping.is_set():
-            raise BrokerUnavailable("the engine is stopping", remedy="nothing was sent")
-        try:
-            self._queue.put_nowait((priority, next(self._numbers), call, future, loop))
-        except queue.Full:
-            raise BrokerUnavailable(
-                f"{self.CAPACITY} requests wait for the broker", remedy="nothing was sent; wait"
-            ) from None
-        try:
-            return await future
-        except BrokerAuthError as error:
-            self._on_auth_error(error)
-            raise
-
-    def _run(self) -> None:
-        while True:
-            try:
-                _, _, call, future, loop = self._queue.get(timeout=0.1)
-            except queue.Empty:
-                if self._stopping.is_set():
-                    return
-                continue
-            if future.cancelled():
-                continue
-            result: Any = None
-            failure: BaseException | None = None
-            try:
-                result = call()
-            except Exception as error:  # noqa: BLE001 — it is raised again where it was asked for
-                failure = error
-            try:
-                loop.call_soon_threadsafe(_settle, future, result, failure)
-            except RuntimeError:
-                return
-
-    def stop(self) -> None:
-        """Take no more calls; those that wait are still made."""
-        self._stopping.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the thread to end; whether it did."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-
-def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
-    if future.done():
-        return
-    if failure is None:
-        future.set_result(result)
-    else:
-        future.set_exception(failure)
-
-
 def found_whole(session: BrokerSession, client_order_id: str) -> dict[str, Any]:
     """An order with its legs, which the look-up by our id alone doesn't give. Blocks."""
     found = session.order_by_client_id(client_order_id)
     if found.get("order_class") in (None, "", "simple") or found.get("legs"):
         return found
     return session.order(str(found["id"]), nested=True)
+
+
+class _Turn:
+    """An order's turn on the thread that sends, taken by the thread or given up by who waits."""
+
+    def __init__(self) -> None:
+        self.rested_s = 0.0
+        """Pauses that the broker asked for."""
+        self.refused_once = False
+        """The broker has had it, and answered 429: that is no proof that it was not carried out."""
+        self._taken = threading.Lock()
+
+    def take(self) -> None:
+        """Raises `_Withheld` where it was given up."""
+        if not self._taken.acquire(blocking=False):
+            raise _Withheld("the engine stopped before its turn")
+
+    def give_up(self) -> bool:
+        """Whether it had not been taken; then it will not be."""
+        return self._taken.acquire(blocking=False)
+
+    def free(self) -> None:
+        """That attempt is over; there is to be another."""
+        self._taken.release()
 
 
 class _Withheld(Exception):
@@ -284,14 +211,14 @@ class Execution:
         on_disk: Future[int],
         way: Way,
     ) -> OrderView:
-        queued_at, waited, sent_before = self._clock(), 0.0, False
+        queued_at, turn = self._clock(), _Turn()
         whose = "trail-" if self._books.orders[client_order_id].source == TRAIL_SOURCE else ""
 
         def check() -> None:
             order = self._books.orders[client_order_id]
             if (reason := self._may_send(order)) is not None:
                 raise _Withheld(reason)
-            in_line = self._clock() - queued_at - waited
+            in_line = self._clock() - queued_at - turn.rested_s
             if in_line > RATE_LIMIT_PATIENCE_S and order.source != "flatten":
                 raise _Withheld(f"it waited too long for the line to the broker ({in_line:.0f} s)")
 
@@ -305,6 +232,7 @@ class Execution:
             way.posting = moment()
 
         def guarded() -> dict[str, Any]:
+            turn.take()
             # Before it takes its turn at the broker's limit, too.
             check()
             attempts = way.attempts
@@ -316,20 +244,31 @@ class Execution:
             crash_here(f"{whose}between-post-and-ack", self._armed)
             return answer
 
+        try:
+            return await self._outcome(client_order_id, guarded, turn)
+        except asyncio.CancelledError:
+            if turn.give_up() and not turn.refused_once:
+                self._end(client_order_id, "not sent: the engine stopped before its turn")
+            raise
+
+    async def _outcome(
+        self, client_order_id: str, attempt: Callable[[], dict[str, Any]], turn: _Turn
+    ) -> OrderView:
+        """Make the attempt, again where the broker has no time for it, and say what it came to."""
         while True:
             try:
-                answer = await self._orders.run(guarded, Priority.ORDER)
+                answer = await self._orders.run(attempt, Priority.ORDER)
             except JournalError as error:
                 return self._unsent(client_order_id, error)
             except _Withheld as error:
-                return self._end(client_order_id, f"not sent: {error}")
+                return await self._withheld(client_order_id, str(error), None, turn)
             except DuplicateOrderId as error:
                 return await self._compare(client_order_id, error)
             except BrokerRateLimited as error:
-                sent_before = sent_before or error.status is not None
-                waited += error.retry_after_s
-                if waited > RATE_LIMIT_PATIENCE_S:
-                    return self._end(client_order_id, f"not sent: {error}", error)
+                turn.refused_once = turn.refused_once or error.status is not None
+                turn.rested_s += error.retry_after_s
+                if turn.rested_s > RATE_LIMIT_PATIENCE_S:
+                    return await self._withheld(client_order_id, str(error), error, turn)
                 self._books.note(
                     "rate-limited",
                     client_order_id,
@@ -338,14 +277,17 @@ class Execution:
                         "raw": error.body,
                     },
                 )
+                turn.free()
                 await self._sleep(error.retry_after_s)
             except BrokerRefused as error:
-                if sent_before and not isinstance(error, BrokerAuthError):
+                if turn.refused_once and not isinstance(error, BrokerAuthError):
                     # The first attempt may have been carried out, and be why this one is refused.
                     return await self._compare(client_order_id, error)
+                if turn.refused_once:
+                    return await self._withheld(client_order_id, str(error), error, turn)
                 return self._end(client_order_id, str(error), error)
             except BrokerUnavailable as error:
-                return self._end(client_order_id, f"not sent: {error}", error)
+                return await self._withheld(client_order_id, str(error), error, turn)
             except OutcomeUnknown as error:
                 return await self._doubt(client_order_id, error)
             except Exception as error:  # noqa: BLE001 — whatever broke, the order may have left
@@ -355,6 +297,15 @@ class Execution:
                 )
             else:
                 return await self._answered(client_order_id, answer)
+
+    async def _withheld(
+        self, client_order_id: str, reason: str, error: BrokerError | None, turn: _Turn
+    ) -> OrderView:
+        """It is not sent, or not again: then the first attempt may have been carried out."""
+        if not turn.refused_once:
+            return self._end(client_order_id, f"not sent: {reason}", error)
+        doubt = OutcomeUnknown(f"not sent again: {reason}; the first attempt was answered with 429")
+        return await self._doubt(client_order_id, doubt)
 
     def _unsent(self, client_order_id: str, error: JournalError) -> OrderView:
         unsent = moved(

@@ -121,11 +121,23 @@ class KillSwitch:
         """
         left, running = self.unfinished(), self._running
         self._running = None
+        text = f"given up: {why}{self._left_undone()}"
         if running is not None and not running.done():
-            self._given_up = running, f"given up: {why}"
+            self._given_up = running, text
             running.cancel()
         if left is not None:
-            await self._at(Step.DONE, left.reason, f"given up: {why}")
+            await self._at(Step.DONE, left.reason, text)
+
+    def _left_undone(self) -> str:
+        """What is still held, and for which of it no closing order will be sent any more."""
+        on_their_way = {task.get_name() for task in self._closing if not task.done()}
+        on_their_way |= {o.symbol for o in self._books.open_orders() if o.source == "flatten"}
+        parts = [
+            f"{p.qty.normalize():f} {p.symbol} "
+            + ("is being closed" if p.symbol in on_their_way else "is not closed")
+            for p in self._books.positions.values()
+        ]
+        return f"; {', '.join(parts)}" if parts else ""
 
     async def stop(self) -> None:
         """Leave off where it is; the journal knows where that was."""
@@ -223,7 +235,7 @@ class KillSwitch:
         closing = {o.symbol for o in self._books.open_orders() if o.source == "flatten"}
         for position in list(self._books.positions.values()):
             if position.symbol not in closing:
-                sending = asyncio.create_task(self._close(position), name="closing order")
+                sending = asyncio.create_task(self._close(position), name=position.symbol)
                 self._closing.add(sending)
                 sending.add_done_callback(self._closing.discard)
                 # Whoever ends this must not end an order halfway to the broker.

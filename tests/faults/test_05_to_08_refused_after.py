@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import pytest
 
 from console.engine.commands import Outcome, Reconcile, SettleOrder
-from console.engine.state import OrderState
+from console.engine.state import OrderState, TradingState
 from tests.faults.harness import HandClocks, assert_books_agree
 
 D = Decimal
@@ -20,10 +21,40 @@ async def test_05_429_after_it_was_accepted_is_one_order_under_the_same_id(
     make_bench, inject, other
 ):
     bench = await make_bench(clocks=HandClocks().clocks)
-    inject(requests=[{"method": "POST", "path": "/v2/orders", "status": 429, "after": True}])
+    inject(
+        requests=[{"method": "POST", "path": "/v2/orders", "status": 429, "after": True}],
+        updates="mute",
+    )
     ack = await bench.filled("buy 10 IBM")
     (theirs,) = await assert_books_agree(bench, other, orders=1)
     assert theirs["client_order_id"] == ack.order.client_order_id
+
+
+class Meanwhile(HandClocks):
+    """Something happens in the engine's next pause."""
+
+    happens: Callable[[], Awaitable[object]] | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            await happens()
+        await super().sleep(seconds)
+
+
+async def test_05_429_and_a_halt_before_the_reset_it_is_looked_up_and_found(
+    make_bench, inject, other
+):
+    hand = Meanwhile()
+    bench = await make_bench(clocks=hand.clocks)
+    inject(
+        requests=[{"method": "POST", "path": "/v2/orders", "status": 429, "after": True}],
+        updates="mute",
+    )
+    hand.happens = lambda: bench.ask("halt")
+    ack = await bench.ask("buy 10 IBM")
+    assert ack.order.state is OrderState.FILLED, ack
+    await assert_books_agree(bench, other, orders=1, trading_state=TradingState.HALTED)
 
 
 async def test_05_429_before_it_was_accepted_is_sent_again_after_the_reset(

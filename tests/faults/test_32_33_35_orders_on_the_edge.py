@@ -74,6 +74,25 @@ async def test_32_an_answer_that_never_comes_is_found_at_the_next_start(
     await assert_books_agree(bench, other, orders=1)
 
 
+async def test_32_an_order_that_waits_behind_such_an_answer_is_known_not_to_have_left(
+    make_child, make_bench, make_settings, proxy, inject, other, until_async
+):
+    child = await make_child(port=proxy.port)
+    inject(updates="mute")
+    proxy.on(b"POST /v2/orders", HOLD)
+    await child.send("buy 10 IBM")
+    await until_async(lambda: proxy.treated == 1, "the request is on its way")
+    await child.send("buy 5 BAC")
+    state_dir = make_settings().state_dir
+    await until_async(lambda: states_in(state_dir).count("SENDING") == 2, "both rows are on disk")
+    assert await end(child) < END_LIMIT_S
+    bench = await make_bench()
+    (waited,) = (o for o in bench.engine.view().orders if o.symbol == "BAC")
+    assert waited.state is OrderState.REJECTED
+    assert "stopped before its turn" in waited.reason
+    await assert_books_agree(bench, other, orders=1)
+
+
 async def test_32_orders_that_wait_behind_it_leave_now_or_never(
     make_child, make_bench, make_settings, inject, other, until_async
 ):

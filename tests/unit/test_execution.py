@@ -260,18 +260,90 @@ async def test_rate_limited_is_sent_again_under_the_same_id_after_the_reset(benc
     assert [post["client_order_id"] for post in bench.broker.posts] == ["ours-1", "ours-1"]
 
 
-async def test_halted_while_it_waited_for_the_reset_is_not_sent(bench):
-    bench.broker.answers = [BrokerRateLimited("too many", retry_after_s=3.0, status=429)]
+OURS = None
+"""The status of a limit of our own: nothing was sent."""
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "state"),
+    [
+        (OURS, NOT_FOUND, S.REJECTED),
+        (429, accepted("filled", filled_qty="100"), S.FILLED),
+        (429, NOT_FOUND, S.UNKNOWN),
+    ],
+    ids=["never-sent", "carried-out", "who-knows"],
+)
+async def test_halted_while_it_waited_for_the_reset_is_not_sent_again(bench, status, found, state):
+    """A 429 is no proof that the order was not carried out."""
+    bench.broker.answers = [BrokerRateLimited("too many", retry_after_s=3.0, status=status)]
+    bench.broker.look_ups = [found] * 5
     bench.meanwhile = lambda: setattr(bench, "halted", "halted meanwhile")
     order = await bench.submit()
-    assert (order.state, len(bench.broker.posts)) == (S.REJECTED, 1)
-    assert "halted meanwhile" in order.reason
+    assert (order.state, len(bench.broker.posts)) == (state, 1)
+    if state is not S.FILLED:
+        assert "halted meanwhile" in order.reason
 
 
-async def test_an_order_that_cant_leave_for_a_minute_is_given_up(bench):
-    bench.broker.answers = [BrokerRateLimited("wait", retry_after_s=40.0, status=429)] * 2
+@pytest.mark.parametrize(("status", "state"), [(OURS, S.REJECTED), (429, S.UNKNOWN)])
+async def test_an_order_that_cant_leave_for_a_minute_is_given_up(bench, status, state):
+    bench.broker.answers = [BrokerRateLimited("wait", retry_after_s=40.0, status=status)] * 2
+    bench.broker.look_ups = [NOT_FOUND] * 5
     order = await bench.submit()
-    assert (order.state, len(bench.broker.posts)) == (S.REJECTED, 2)
+    assert (order.state, len(bench.broker.posts)) == (state, 2)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [BrokerUnavailable("no route"), BrokerAuthError("keys", status=401, remedy="")],
+    ids=["unreachable", "keys"],
+)
+async def test_after_a_429_what_cant_be_sent_again_is_looked_up(bench, failure):
+    bench.broker.answers = [
+        BrokerRateLimited("too many", retry_after_s=3.0, status=429), failure
+    ]  # fmt: skip
+    bench.broker.look_ups = [NOT_FOUND, accepted()]
+    assert (await bench.submit()).state is S.WORKING
+    assert len(bench.broker.posts) == 2
+
+
+async def test_an_order_whose_turn_never_comes_ends_with_a_reason(bench):
+    """It is ended while it waits behind another that hangs: then it is not sent, and known so."""
+    hung = threading.Event()
+    ahead = asyncio.create_task(bench.threads[0].run(hung.wait, Priority.CANCEL))
+    waiting = asyncio.create_task(bench.submit())
+    assert await bench.books.until(lambda: "ours-1" in bench.books.orders, 10)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    hung.set()
+    await ahead
+    order = bench.books.orders["ours-1"]
+    assert order.state is S.REJECTED
+    assert "stopped before its turn" in order.reason
+    await bench.journal.settled()
+    assert not bench.journal.latest("ours-1").is_open
+    assert await bench.threads[0].run(lambda: bench.broker.posts, Priority.READ) == []
+
+
+async def test_an_order_that_is_ended_while_it_is_being_sent_stays_open(bench):
+    """Nobody heard its answer: the next start looks it up."""
+    sending, answered = threading.Event(), threading.Event()
+
+    class Slow(Broker):
+        def submit_order(
+            self, request: dict[str, Any], *, before: Callable[[], None]
+        ) -> dict[str, Any]:
+            sending.set()
+            assert answered.wait(10)
+            return super().submit_order(request, before=before)
+
+    bench.execution._session = broker = Slow(bench.journal)
+    broker.answers = [accepted()]
+    waiting = asyncio.create_task(bench.submit())
+    assert await asyncio.to_thread(sending.wait, 10)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    answered.set()
+    assert bench.books.orders["ours-1"].state is S.SENDING
 
 
 @pytest.mark.parametrize(

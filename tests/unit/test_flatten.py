@@ -170,14 +170,17 @@ async def test_who_resumes_ends_it_and_what_is_on_its_way_comes_to_its_outcome(b
     running = asyncio.create_task(bench.switch.run("now"))
     await bench.closing.wait()
     await bench.switch.abandon("trading is ACTIVE by keyboard")
-    assert await running == "given up: trading is ACTIVE by keyboard"
+    given_up = (
+        "given up: trading is ACTIVE by keyboard; 10 IBM is being closed, 4 SPY is not closed"
+    )
+    assert await running == given_up
     assert bench.switch.unfinished() is None
     bench.may_close.set()
     sent = list(bench.switch._closing)
     await asyncio.gather(*sent)
     assert bench.did == ["halt", "cancel", "closing IBM", "closed IBM"]
     rows = await bench.rows()
-    assert rows[-1]["text"] == "given up: trading is ACTIVE by keyboard"
+    assert rows[-1]["text"] == given_up
     assert not bench.journal.latest(SUBJECT).is_open
     assert "verified flat" in await bench.switch.run("again"), "it works anew"
 
