@@ -86,13 +86,13 @@ impl<'a> Columns<'a> {
         self.close.is_empty()
     }
 
-    /// Whether all columns have one length and hold finite numbers only.
-    pub fn check(&self) -> Result<(), BatchError> {
-        self.check_lengths()?;
+    /// Whether the bars in `range` hold finite numbers only.
+    #[inline(always)]
+    pub(crate) fn check_finite(&self, range: Range<usize>) -> Result<(), BatchError> {
         // Sums of zeros stay zero; only NaN and infinity break that. Four lanes, so that it is SIMD.
         let mut lanes = [0.0; 4];
         for column in [self.high, self.low, self.close, self.volume] {
-            let chunks = column.chunks_exact(4);
+            let chunks = column[range.clone()].chunks_exact(4);
             lanes[0] += chunks.remainder().iter().map(|x| x * 0.0).sum::<f64>();
             for chunk in chunks {
                 for (lane, x) in lanes.iter_mut().zip(chunk) {
@@ -103,12 +103,15 @@ impl<'a> Columns<'a> {
         if lanes.iter().sum::<f64>() == 0.0 {
             return Ok(());
         }
-        for bar in 0..self.len() {
-            self.bar(bar)
-                .check()
-                .map_err(|source| BatchError::NotFinite { bar, source })?;
-        }
-        Ok(())
+        self.first_not_finite(range)
+    }
+
+    #[cold]
+    fn first_not_finite(&self, mut range: Range<usize>) -> Result<(), BatchError> {
+        range.try_for_each(|bar| {
+            let checked = self.bar(bar).check();
+            checked.map_err(|source| BatchError::NotFinite { bar, source })
+        })
     }
 
     fn bar(&self, at: usize) -> Bar {
@@ -152,7 +155,8 @@ impl Path {
     }
 }
 
-/// Computes a series from its beginning. `out` is `[feature][bar]`, one row after the other.
+/// Computes a series from its beginning. `out` is `[feature][bar]`, one row after the other; a
+/// series that is refused for a number leaves it with some of its rows written.
 pub fn compute(plan: &Plan, columns: &Columns<'_>, out: &mut [f64]) -> Result<(), BatchError> {
     compute_on(Path::best(), plan, columns, out)
 }
@@ -189,7 +193,7 @@ impl<'p> Worker<'p> {
         columns: &Columns<'_>,
         out: &mut [f64],
     ) -> Result<(), BatchError> {
-        columns.check()?;
+        columns.check_lengths()?;
         let bars = columns.len();
         let width = self.plan.width();
         let expected = width * bars;
@@ -209,12 +213,15 @@ impl<'p> Worker<'p> {
             }
             _ => self.blocks.run(columns, out),
         }
-        Ok(())
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn run_avx2(blocks: &mut Blocks<'_>, columns: &Columns<'_>, out: &mut [f64]) {
-    blocks.run(columns, out);
+fn run_avx2(
+    blocks: &mut Blocks<'_>,
+    columns: &Columns<'_>,
+    out: &mut [f64],
+) -> Result<(), BatchError> {
+    blocks.run(columns, out)
 }

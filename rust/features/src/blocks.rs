@@ -1,55 +1,75 @@
 //! The batch path: a series in blocks that stay in the cache, many small passes over each.
 //!
 //! Each block reads its look-back from the inputs themselves; in front of the first one stand
-//! copies of the first bar, which nothing valid looks at. Sums, folds and seeds are made in
-//! streaming's own order, so both paths give the same bits.
+//! copies of the first bar, behind the last one copies of the last, which nothing valid looks at.
+//! Sums, folds and seeds are made in streaming's own order, so both paths give the same bits.
 
 mod finish;
 mod room;
+mod series;
 
-use crate::batch::Columns;
-use crate::node::Kind;
-use crate::passes;
-use crate::recursions::{self, Rule, Run};
+use crate::batch::{BatchError, Columns};
+use crate::formulas as f;
+use crate::levels::Levels;
+use crate::node::{Kind, Part};
+use crate::passes::{self, map2};
+use crate::recursions::{self, Pair, Rule, Run, Runs, Single};
 use crate::store::Store;
-use crate::stream::Plan;
+use crate::stream::{Plan, Reading};
 use crate::window::{Highest, Lowest};
+use crate::windowed::ANCHORED;
+use finish::Sources;
 use room::{Needs, Room, Stretch};
+pub(crate) use series::{Row, Series};
 
-/// Bars a block, or as many as the windows look back on: what is read and written of it stays in
-/// the second-level cache.
-const BLOCK: usize = 512;
+/// Bars a block: what a few passes read and write of it stays in the first-level cache.
+pub(crate) const BLOCK: usize = 256;
 
 /// A plan with room to work in, for one series after another.
 pub(crate) struct Blocks<'p> {
     plan: &'p Plan,
     indicators: Vec<Indicator>,
-    runs: Vec<Run>,
-    /// Bars before a block that its windows look back on.
+    runs: Runs,
+    /// Bars before a block that its windows look back on, a multiple of eight as all of a block is.
     history: usize,
-    block: usize,
     extremes: Vec<Extreme>,
     needs: Needs,
     room: Room,
-    /// High, low, close and volume of the first block with what stands in front of it.
-    front: [Vec<f64>; 4],
+    band: Row,
+    /// High, low, close and volume of a block that needs bars before the first or after the last.
+    edge: [Series; 4],
     store: Store,
 }
 
 /// One indicator of the plan.
 struct Indicator {
     kind: Kind,
-    /// Its recursions among `Blocks::runs`; two indicators may share one.
+    /// The places of its recursions; two indicators may share one.
     runs: Vec<usize>,
     second: Option<Second>,
 }
 
-/// A recursion on numbers made of other recursions, with those numbers.
+/// A recursion on numbers made of other recursions.
 struct Second {
     run: Run,
-    input: Vec<f64>,
+    row: Row,
     /// What comes off on the way to them.
-    beside: [Vec<f64>; 2],
+    beside: [Row; 2],
+}
+
+impl Second {
+    /// Its indicator's three numbers for the first `len` bars of the block.
+    fn numbers(&mut self, len: usize) -> [&[f64]; 3] {
+        let [one, two] = self.beside.each_mut().map(|row| &mut row.numbers[..len]);
+        let own = &self.row.numbers[..len];
+        match self.run.recursion.rule {
+            Rule::Ema { .. } => {
+                map2(two, one, own, |line, signal| line - signal);
+                [one, own, two]
+            }
+            Rule::Fade { .. } | Rule::Held { .. } => [own, one, two],
+        }
+    }
 }
 
 /// Highest and lowest over one window, for whoever reads them.
@@ -57,189 +77,299 @@ struct Extreme {
     window: usize,
     /// Bars before the block for which they are wanted too.
     before: usize,
-    high: Vec<f64>,
-    low: Vec<f64>,
+    high: Series,
+    low: Series,
+    /// What makes percent of a distance between them.
+    scale: Series,
 }
 
 impl<'p> Blocks<'p> {
     /// For results that suit `store`.
     pub(crate) fn new(plan: &'p Plan, store: Store) -> Self {
-        // One bar more, which the first of the history is compared with.
-        let looked_back = plan.kinds.iter().map(|kind| kind.look_back()).max();
-        let history = 1 + looked_back.unwrap_or(0);
-        let block = BLOCK.max(history);
-        let mut runs: Vec<Run> = Vec::new();
-        let mut extremes: Vec<Extreme> = Vec::new();
+        let kinds = || plan.kinds.iter();
+        // One bar more, which the first of the history is compared with, and eight in front of
+        // what is looked back on, where blocks of four and more begin.
+        let looked_back = kinds().map(|kind| kind.look_back()).max().unwrap_or(0);
+        let history = (1 + looked_back).next_multiple_of(8) + 8;
+        let len = history + BLOCK;
         let mut needs = Needs::default();
-        let mut indicators = Vec::with_capacity(plan.kinds.len());
-        for kind in &plan.kinds {
-            needs.add(*kind);
-            if let Some((window, before)) = kind.extremes() {
-                match extremes.iter_mut().find(|known| known.window == window) {
-                    Some(known) => known.before = known.before.max(before),
-                    None => extremes.push(Extreme {
-                        window,
-                        before,
-                        high: vec![],
-                        low: vec![],
-                    }),
-                }
+        kinds().for_each(|kind| needs.add(*kind));
+        let mut extremes: Vec<Extreme> = Vec::new();
+        for (window, before) in kinds().filter_map(|kind| kind.extremes()) {
+            let before = before.next_multiple_of(8);
+            match extremes.iter_mut().find(|known| known.window == window) {
+                Some(known) => known.before = known.before.max(before),
+                None => extremes.push(Extreme {
+                    window,
+                    before,
+                    high: Series::new(len),
+                    low: Series::new(len),
+                    scale: Series::new(len),
+                }),
             }
-            let places = kind.recursions().into_iter().map(|recursion| {
-                let known = runs.iter().position(|run| run.recursion == recursion);
-                known.unwrap_or_else(|| {
-                    runs.push(Run::new(recursion, block));
-                    runs.len() - 1
-                })
-            });
-            let places = places.collect();
-            let second = kind.second_recursion().map(|recursion| Second {
-                run: Run::new(recursion, block),
-                input: vec![0.0; block],
-                beside: [vec![0.0; block], vec![0.0; block]],
-            });
-            indicators.push(Indicator {
-                kind: *kind,
-                runs: places,
-                second,
-            });
         }
-        for extreme in &mut extremes {
-            extreme.high = vec![0.0; extreme.before + block];
-            extreme.low = vec![0.0; extreme.before + block];
-        }
-        let longest = plan.kinds.iter().map(|kind| kind.longest_window()).max();
+        let runs = Runs::new(kinds().flat_map(|kind| kind.recursions()));
+        let indicators = kinds().map(|kind| Indicator {
+            kind: *kind,
+            runs: kind
+                .recursions()
+                .iter()
+                .map(|one| runs.place(one))
+                .collect(),
+            second: kind.second_recursion().map(|recursion| Second {
+                run: Run::new(recursion),
+                row: Row::default(),
+                beside: [Row::default(), Row::default()],
+            }),
+        });
+        let depth = kinds().map(|kind| kind.folded().into_iter().map(Levels::depth).max());
+        let depth = depth.flatten().max().unwrap_or(0);
         Self {
             plan,
-            indicators,
+            indicators: indicators.collect(),
             runs,
             history,
-            block,
             extremes,
             needs,
-            room: Room::new(longest.unwrap_or(1), history + block, block),
-            front: std::array::from_fn(|_| vec![0.0; history + block]),
+            room: Room::new(depth, len),
+            band: Row::default(),
+            edge: std::array::from_fn(|_| Series::new(len)),
             store,
         }
     }
 
-    /// Computes the whole series.
+    /// Computes the whole series, up to the first block with a number that isn't finite.
     #[inline(always)]
-    pub(crate) fn run(&mut self, columns: &Columns<'_>, out: &mut [f64]) {
+    pub(crate) fn run(&mut self, columns: &Columns<'_>, out: &mut [f64]) -> Result<(), BatchError> {
         let bars = columns.len();
         if bars == 0 {
-            return;
+            return Ok(());
         }
         // A series before this one left its state.
-        self.runs.iter_mut().for_each(Run::reset);
+        self.runs.reset();
         for indicator in &mut self.indicators {
             indicator.second.iter_mut().for_each(|s| s.run.reset());
         }
         let mut rows: Vec<&mut [f64]> = out.chunks_exact_mut(bars).collect();
-        // The first block stands behind copies of its first bar.
-        let mut front = std::mem::take(&mut self.front);
         let sources = [columns.high, columns.low, columns.close, columns.volume];
-        for (column, source) in front.iter_mut().zip(sources) {
-            let len = self.block.min(bars);
-            column[..self.history].fill(source[0]);
-            column[self.history..self.history + len].copy_from_slice(&source[..len]);
-        }
-        let mut done = 0;
-        while done < bars {
-            let len = self.block.min(bars - done);
-            let (from, inputs) = if done == 0 {
-                (0, front.each_ref().map(Vec::as_slice))
-            } else {
-                (done - self.history, sources)
+        let mut waiting = None;
+        for first in (0..bars).step_by(BLOCK) {
+            let len = BLOCK.min(bars - first);
+            columns.check_finite(first..first + len)?;
+            // Whole anchors, so that no pass has a remainder.
+            let end = first + len.next_multiple_of(ANCHORED);
+            let mut edge = None;
+            let inputs = match first.checked_sub(self.history) {
+                Some(from) if end <= bars => sources.map(|source| &source[from..end]),
+                _ => {
+                    let edge = edge.insert(std::mem::take(&mut self.edge));
+                    let before = self.history.min(first);
+                    for (column, source) in edge.iter_mut().zip(sources) {
+                        let known = self.history - before..self.history + len;
+                        column[..known.start].fill(source[0]);
+                        column[known.clone()].copy_from_slice(&source[first - before..first + len]);
+                        column[known.end..].fill(source[bars - 1]);
+                    }
+                    edge.each_ref()
+                        .map(|column| &column[..self.history + end - first])
+                }
             };
-            let [high, low, close, volume] = inputs.map(|x| &x[from..from + self.history + len]);
-            let stretch = Stretch {
-                high,
-                low,
-                close,
-                volume,
-                start: self.history,
-            };
-            self.block(&stretch, &mut rows, done);
-            done += len;
+            let stretch = Stretch::new(inputs, self.history, first);
+            self.block(&stretch, waiting);
+            if let Some(before) = waiting {
+                self.write_second(before, BLOCK, &mut rows);
+            }
+            self.write(&stretch, len, &mut rows);
+            self.second_inputs(len);
+            waiting = Some(first);
+            if let Some(edge) = edge {
+                self.edge = edge;
+            }
         }
-        self.front = front;
+        if let Some(last) = waiting {
+            let len = bars - last;
+            let (pair, others) = seconds(&mut self.indicators, last, len);
+            pair.into_iter().for_each(Pair::run);
+            others
+                .into_iter()
+                .for_each(|one| recursions::advance_one(last, len, one));
+            self.write_second(last, len, &mut rows);
+        }
         self.store.finish();
+        Ok(())
     }
 
-    /// A block that begins with bar `done`.
+    /// What the indicators of a block are made from. Recursions on others' numbers of the block
+    /// before it, which begins with bar `waiting`, run beside the block's own.
     #[inline(always)]
-    fn block(&mut self, stretch: &Stretch<'_>, rows: &mut [&mut [f64]], done: usize) {
-        let len = stretch.len() - stretch.start;
+    fn block(&mut self, stretch: &Stretch<'_>, waiting: Option<usize>) {
         self.room.derive(stretch, self.needs);
-        if done == 0 {
-            self.room.begin_volume(stretch);
-        }
-        self.extremes(stretch, len);
+        self.extremes(stretch);
         let room = &self.room;
         let close = &stretch.close[stretch.start..];
-        recursions::advance(&mut self.runs, done, close, |input| {
-            room.series(input, stretch)
-        });
-        self.second_recursions(done, len);
-        for at in 0..self.indicators.len() {
-            self.finish(at, stretch, rows, done);
+        let fill = |taken, bars, out: &mut [f64]| room.fill(stretch, taken, bars, out);
+        let (pair, others) = match waiting {
+            Some(before) => seconds(&mut self.indicators, before, BLOCK),
+            None => (None, Vec::new()),
+        };
+        for one in others {
+            recursions::advance_one(waiting.unwrap_or(0), BLOCK, one);
         }
+        self.runs.advance(stretch.first, close, fill, pair);
     }
 
     /// Highest and lowest over every window that is asked for.
     #[inline(always)]
-    fn extremes(&mut self, stretch: &Stretch<'_>, len: usize) {
-        let Some(longest) = self.extremes.iter().map(|extreme| extreme.window).max() else {
+    fn extremes(&mut self, stretch: &Stretch<'_>) {
+        let depths = self
+            .extremes
+            .iter()
+            .map(|extreme| Levels::depth(extreme.window));
+        let Some(depth) = depths.max() else {
             return;
         };
-        let total = stretch.len();
-        self.room.levels.build::<Highest>(stretch.high, longest);
+        let (start, total) = (stretch.start, stretch.total());
+        self.room.levels.build::<Highest>(stretch.high, depth);
         for extreme in &mut self.extremes {
-            let out = &mut extreme.high[..extreme.before + len];
-            self.room.levels.over::<Highest>(total, extreme.window, out);
+            let out = &mut extreme.high[start - extreme.before..total];
+            self.room
+                .levels
+                .over::<Highest>(stretch.high, extreme.window, out);
         }
-        self.room.levels.build::<Lowest>(stretch.low, longest);
+        self.room.levels.build::<Lowest>(stretch.low, depth);
         for extreme in &mut self.extremes {
-            let out = &mut extreme.low[..extreme.before + len];
-            self.room.levels.over::<Lowest>(total, extreme.window, out);
+            let range = start - extreme.before..total;
+            let out = &mut extreme.low[range.clone()];
+            self.room
+                .levels
+                .over::<Lowest>(stretch.low, extreme.window, out);
+            let (high, low) = (&extreme.high[range.clone()], &extreme.low[range.clone()]);
+            map2(&mut extreme.scale[range], high, low, f::range_scale);
         }
     }
 
-    /// MACD's signal on its lines, ADX on its indices.
+    /// What MACD's signal and ADX are made of: lines and indices.
     #[inline(always)]
-    fn second_recursions(&mut self, done: usize, len: usize) {
-        let (mut emas, mut held) = (Vec::new(), Vec::new());
+    fn second_inputs(&mut self, len: usize) {
         for indicator in &mut self.indicators {
-            let Some(second) = &mut indicator.second else {
+            let Some(Second { run, row, beside }) = &mut indicator.second else {
                 continue;
             };
-            let input = &mut second.input[..len];
-            let numbers = |at: usize| &self.runs[indicator.runs[at]].out[..len];
-            match second.run.recursion.rule {
+            let numbers = |at: usize| &self.runs.numbers(indicator.runs[at])[..len];
+            let [one, two] = beside.each_mut().map(|row| &mut row.numbers[..len]);
+            match run.recursion.rule {
                 Rule::Ema { .. } => {
-                    passes::map2(input, numbers(0), numbers(1), |fast, slow| fast - slow);
-                    emas.push((&mut second.run, &second.input[..len]));
+                    map2(one, numbers(0), numbers(1), |fast, slow| fast - slow);
+                    row.numbers[..len].copy_from_slice(one);
                 }
                 Rule::Fade { .. } | Rule::Held { .. } => {
-                    let [plus, minus] = &mut second.beside;
                     let sums = [numbers(0), numbers(1), numbers(2)];
-                    passes::directional_index(sums, &mut plus[..len], &mut minus[..len], input);
-                    held.push((&mut second.run, &second.input[..len]));
+                    passes::directional_index(sums, one, two, &mut row.numbers[..len]);
                 }
-            }
-        }
-        let (mut emas, mut held) = (emas.into_iter(), held.into_iter());
-        loop {
-            match (emas.next(), held.next()) {
-                (Some((ema, lines)), Some((held, indices))) => {
-                    recursions::advance_second_pair([ema, held], done, [lines, indices]);
-                }
-                (Some((run, series)), None) | (None, Some((run, series))) => {
-                    recursions::advance_second(run, done, series);
-                }
-                (None, None) => return,
             }
         }
     }
+
+    /// Writes the numbers that are made of others' for the block that begins with bar `first`.
+    #[inline(always)]
+    fn write_second(&mut self, first: usize, len: usize, rows: &mut [&mut [f64]]) {
+        let readings = self.plan.readings.iter();
+        for (indicator, readings) in self.indicators.iter_mut().zip(readings) {
+            if let Some(second) = &mut indicator.second {
+                let page = Page {
+                    first,
+                    len,
+                    store: self.store,
+                    band: &mut self.band.numbers,
+                };
+                page.write(readings, second.numbers(len), rows);
+            }
+        }
+    }
+
+    /// Writes the others for the `len` bars of the block that are the series' own.
+    #[inline(always)]
+    fn write(&mut self, stretch: &Stretch<'_>, len: usize, rows: &mut [&mut [f64]]) {
+        for (indicator, readings) in self.indicators.iter().zip(&self.plan.readings) {
+            if indicator.second.is_some() {
+                continue;
+            }
+            let sources = Sources {
+                runs: &self.runs,
+                extremes: &self.extremes,
+                room: &mut self.room,
+            };
+            let page = Page {
+                first: stretch.first,
+                len,
+                store: self.store,
+                band: &mut self.band.numbers,
+            };
+            page.write(readings, sources.numbers(indicator, stretch), rows);
+        }
+    }
+}
+
+/// Where the numbers of a block are written.
+struct Page<'a> {
+    first: usize,
+    len: usize,
+    store: Store,
+    band: &'a mut [f64],
+}
+
+impl Page<'_> {
+    /// Writes what is read from an indicator's three numbers.
+    #[inline(always)]
+    fn write(self, readings: &[Reading], parts: [&[f64]; 3], rows: &mut [&mut [f64]]) {
+        let Self {
+            first,
+            len,
+            store,
+            band,
+        } = self;
+        for reading in readings {
+            let numbers = match reading.part {
+                Part::First => parts[0],
+                Part::Second => parts[1],
+                Part::Third => parts[2],
+                Part::Band(factor) => {
+                    map2(band, parts[0], parts[1], |middle, width| {
+                        f::band(middle, width, factor)
+                    });
+                    &*band
+                }
+            };
+            let out = &mut rows[reading.slot][first..first + len];
+            let cold = reading.first_valid.saturating_sub(first).min(len);
+            out[..cold].fill(f64::NAN);
+            store.copy(&mut out[cold..], &numbers[cold..len]);
+        }
+    }
+}
+
+/// The recursions on numbers made of others, for the first `len` bars of the block that begins with
+/// bar `first`: a pair and those that are left over.
+fn seconds(
+    indicators: &mut [Indicator],
+    first: usize,
+    len: usize,
+) -> (Option<Pair<'_>>, Vec<Single<'_>>) {
+    let (mut averages, mut held) = (Vec::new(), Vec::new());
+    for Second { run, row, .. } in indicators.iter_mut().flat_map(|one| &mut one.second) {
+        match run.recursion.rule {
+            Rule::Ema { .. } => averages.push((run, row)),
+            Rule::Fade { .. } | Rule::Held { .. } => held.push((run, row)),
+        }
+    }
+    let pair = match (averages.pop(), held.pop()) {
+        (Some(average), Some(held)) => Some(Pair::new(first, len, average, held)),
+        (average, one) => {
+            averages.extend(average);
+            held.extend(one);
+            None
+        }
+    };
+    averages.append(&mut held);
+    (pair, averages)
 }

@@ -12,6 +12,12 @@ pub fn typical_price(high: f64, low: f64, close: f64) -> f64 {
     (high + low + close) / 3.0
 }
 
+/// A mean from its sum.
+#[inline(always)]
+pub fn mean(sum: f64, count: usize) -> f64 {
+    sum * (1.0 / count as f64)
+}
+
 #[inline(always)]
 pub fn true_range(high: f64, low: f64, previous_close: f64) -> f64 {
     greater(
@@ -49,10 +55,17 @@ pub fn ema_factor(window: usize) -> f64 {
     2.0 / (window as f64 + 1.0)
 }
 
-/// A sum or average that fades: Wilder's average for `take = 1/window`, his sum for `take = 1`.
+/// A sum or average that fades: Wilder's average where `1/window` of the input is taken, his sum
+/// where all of it is.
 #[inline(always)]
-pub fn fade_step(previous: f64, x: f64, keep: f64, take: f64) -> f64 {
-    previous * keep + x * take
+pub fn fade_step(previous: f64, taken: f64, keep: f64) -> f64 {
+    previous * keep + taken
+}
+
+/// As [`fade_step`], where an input that doesn't count changes nothing.
+#[inline(always)]
+pub fn held_step(previous: f64, taken: f64, counts: bool, keep: f64) -> f64 {
+    select(counts, fade_step(previous, taken, keep), previous)
 }
 
 /// What Wilder keeps of yesterday over `window` bars.
@@ -78,10 +91,10 @@ pub fn relative_strength(gain: f64, loss: f64) -> f64 {
     select(both > 0.0, 100.0 * gain / both, 0.0)
 }
 
-/// ±DI from faded movement and true range sums.
+/// What makes ±DI of a faded movement: percent of the faded true range.
 #[inline(always)]
-pub fn directional_indicator(movement: f64, range: f64) -> f64 {
-    select(range > 0.0, movement * (100.0 / range), 0.0)
+pub fn directional_scale(range: f64) -> f64 {
+    select(range > 0.0, 100.0 / range, 0.0)
 }
 
 /// DX and whether it counts: where neither direction moves, ADX keeps its value.
@@ -119,26 +132,23 @@ pub fn money_flow_index(positive: f64, negative: f64) -> f64 {
     select(both > 0.0, 100.0 * positive / both, 0.0)
 }
 
-/// Where the close stands in the range from `low` to `high`, 0 to 100; 0 where there is no range.
+/// Percent of the range from `low` to `high`; 0 where there is no range.
 #[inline(always)]
-pub fn fast_k(close: f64, high: f64, low: f64) -> f64 {
+pub fn range_scale(high: f64, low: f64) -> f64 {
     let range = high - low;
-    select(
-        range > EPSILON * (high + low),
-        (close - low) * (100.0 / range),
-        0.0,
-    )
+    select(range > EPSILON * (high + low), 100.0 / range, 0.0)
 }
 
-/// Williams %R, −100 to 0.
+/// Where the close stands above the lowest, 0 to 100, with the window's [`range_scale`].
 #[inline(always)]
-pub fn williams_r(close: f64, high: f64, low: f64) -> f64 {
-    let range = high - low;
-    select(
-        range > EPSILON * (high + low),
-        (close - high) * (100.0 / range),
-        0.0,
-    )
+pub fn fast_k(close: f64, low: f64, scale: f64) -> f64 {
+    (close - low) * scale
+}
+
+/// Williams %R, −100 to 0, with the window's [`range_scale`].
+#[inline(always)]
+pub fn williams_r(close: f64, high: f64, scale: f64) -> f64 {
+    (close - high) * scale
 }
 
 /// Commodity channel index: `deviation` is the mean absolute deviation of the typical price.

@@ -207,7 +207,7 @@ impl<W: Window> Wilder<W> {
         let take = 1.0 / self.window.len() as f64;
         let seed = self.seed();
         self.value = seed.step::<WARM>(n, self.value, x, |value, x| {
-            f::fade_step(value, x, keep, take)
+            f::fade_step(value, x * take, keep)
         });
         self.value
     }
@@ -361,20 +361,15 @@ impl<W: Window> Adx<W> {
         let len = self.window.len();
         let keep = f::wilder_keep(len);
         let (sums, n) = (self.sums_seed(), step.n);
-        let fade = |sum, x| f::fade_step(sum, x, keep, 1.0);
+        let fade = |sum, x| f::fade_step(sum, x, keep);
         self.plus = sums.step::<WARM>(n, self.plus, step.movement.0, fade);
         self.minus = sums.step::<WARM>(n, self.minus, step.movement.1, fade);
         self.range = sums.step::<WARM>(n, self.range, step.true_range, fade);
-        let plus = f::directional_indicator(self.plus, self.range);
-        let minus = f::directional_indicator(self.minus, self.range);
+        let scale = f::directional_scale(self.range);
+        let (plus, minus) = (self.plus * scale, self.minus * scale);
         let (index, counts) = f::directional_index(plus, minus);
         self.adx = self.seed().step::<WARM>(n, self.adx, index, |adx, index| {
-            let (keep, take) = if counts {
-                (keep, 1.0 / len as f64)
-            } else {
-                (1.0, 0.0)
-            };
-            f::fade_step(adx, index, keep, take)
+            f::held_step(adx, index * (1.0 / len as f64), counts, keep)
         });
         [self.adx, plus, minus]
     }

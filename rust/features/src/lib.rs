@@ -5,6 +5,7 @@ mod blocks;
 mod codec;
 pub mod formulas;
 mod indicators;
+mod levels;
 mod many;
 pub mod micro;
 mod names;

@@ -147,13 +147,14 @@ impl Node {
             Self::Ema(ema) => [ema.update::<true>(n, step.close), 0.0, 0.0],
             Self::Rsi(rsi) => [rsi.update::<true>(step), 0.0, 0.0],
             Self::Macd(macd) => macd.update::<true>(n, step.close),
-            Self::Closes(moments) => two(moments.update(step.close)),
+            Self::Closes(moments) => two(moments.update(n, step.close)),
             Self::Atr(atr) => [atr.update::<true>(n, step.true_range), 0.0, 0.0],
             Self::Adx(adx) => adx.update::<true>(step),
             Self::Stochastic(len, extremes, stochastic) => {
                 extremes.push(step);
                 let (high, low) = extremes.over(n, *len);
-                two(stochastic.update(n, f::fast_k(step.close, high, low)))
+                let scale = f::range_scale(high, low);
+                two(stochastic.update(n, f::fast_k(step.close, low, scale)))
             }
             Self::Obv(obv) => [obv.update::<true>(step), 0.0, 0.0],
             Self::Mfi(mfi) => [mfi.update(step), 0.0, 0.0],
@@ -162,7 +163,8 @@ impl Node {
             Self::Willr(len, extremes) => {
                 extremes.push(step);
                 let (high, low) = extremes.over(n, *len);
-                [f::williams_r(step.close, high, low), 0.0, 0.0]
+                let scale = f::range_scale(high, low);
+                [f::williams_r(step.close, high, scale), 0.0, 0.0]
             }
             Self::Vwap(vwap) => [vwap.update(step), 0.0, 0.0],
             Self::Donchian(len, extremes) => {
@@ -177,19 +179,21 @@ impl Node {
             ],
             Self::LogReturn => [f::log_return(step.close, step.previous_close), 0.0, 0.0],
             Self::Returns(moments) => {
-                two(moments.update(f::log_return(step.close, step.previous_close)))
+                two(moments.update(n, f::log_return(step.close, step.previous_close)))
             }
         }
     }
 }
 
 impl Kind {
-    /// The longest window folded from blocks.
-    pub(crate) fn longest_window(self) -> usize {
+    /// The windows folded from blocks.
+    pub(crate) fn folded(self) -> Vec<usize> {
         match self {
-            Self::Stochastic(w, k, d) => w.max(k).max(d),
-            Self::Mfi(w) | Self::Cci(w) | Self::Willr(w) | Self::Vwap(w) | Self::Donchian(w) => w,
-            _ => 1,
+            Self::Stochastic(w, k, d) => vec![w, k, d],
+            Self::Mfi(w) | Self::Cci(w) | Self::Willr(w) | Self::Vwap(w) | Self::Donchian(w) => {
+                vec![w]
+            }
+            _ => vec![],
         }
     }
 

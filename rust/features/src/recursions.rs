@@ -1,9 +1,15 @@
 //! Recursions side by side: each waits for its own last value only, so a dozen together take hardly
 //! longer than one.
+//!
+//! A row holds what its recursion takes in, and then, in the same place, its numbers. Rows lie one
+//! behind the other, so that the compiler knows how far, and one address is enough for all.
 
+use std::ops::Range;
+
+use crate::blocks::Row;
 use crate::formulas as f;
 use crate::indicators::Seed;
-use crate::passes;
+use crate::passes::UNCOUNTED;
 
 /// What a recursion takes in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,20 +49,18 @@ pub(crate) struct Recursion {
     pub(crate) rule: Rule,
 }
 
-/// A recursion at work: where it stands, and its numbers of the block.
-#[derive(Debug)]
+/// A recursion at work: how it goes on, and where it stands.
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) recursion: Recursion,
     value: f64,
-    pub(crate) out: Vec<f64>,
 }
 
 impl Run {
-    pub(crate) fn new(recursion: Recursion, block: usize) -> Self {
+    pub(crate) fn new(recursion: Recursion) -> Self {
         Self {
             recursion,
             value: 0.0,
-            out: vec![0.0; block],
         }
     }
 
@@ -65,202 +69,283 @@ impl Run {
         self.value = 0.0;
     }
 
-    /// Bars until the seed is grown.
-    pub(crate) fn seeded(&self) -> usize {
-        self.recursion.seed.last + 1
+    /// How many bars of the block that begins with bar `first` its seed is still growing in.
+    #[inline(always)]
+    pub(crate) fn growing(&self, first: usize, len: usize) -> usize {
+        (self.recursion.seed.last + 1)
+            .saturating_sub(first)
+            .min(len)
     }
 
     /// The bars of a block, from bar `first` of the series on, while the seed may still grow.
-    #[inline(always)]
-    fn grow(&mut self, first: usize, series: &[f64]) {
+    pub(crate) fn grow(&mut self, first: usize, row: &mut [f64]) {
         let seed = self.recursion.seed;
-        let mut value = self.value;
-        match self.recursion.rule {
-            Rule::Ema { k } => {
-                for (n, (out, x)) in (first..).zip(self.out.iter_mut().zip(series)) {
-                    value = seed.step::<true>(n, value, *x, |value, x| f::ema_step(value, x, k));
-                    *out = value;
+        for (n, x) in (first..).zip(row) {
+            let counts = *x != UNCOUNTED;
+            let value = match self.recursion.rule {
+                Rule::Ema { k } => {
+                    seed.step::<true>(n, self.value, *x, |value, x| f::ema_step(value, x, k))
                 }
-            }
-            Rule::Fade { keep, take } => {
-                for (n, (out, x)) in (first..).zip(self.out.iter_mut().zip(series)) {
-                    value = seed
-                        .step::<true>(n, value, *x, |value, x| f::fade_step(value, x, keep, take));
-                    *out = value;
-                }
-            }
-            Rule::Held { keep, take } => {
-                for (n, (out, x)) in (first..).zip(self.out.iter_mut().zip(series)) {
+                Rule::Fade { keep, take } => seed.step::<true>(n, self.value, *x, |value, x| {
+                    f::fade_step(value, x * take, keep)
+                }),
+                Rule::Held { keep, take } => {
                     // In the seed it counts as nothing.
-                    let x = if *x < 0.0 && n <= seed.last { 0.0 } else { *x };
-                    value = seed.step::<true>(n, value, x, |value, x| {
-                        passes::held_step(value, x, keep, take)
-                    });
-                    *out = value;
+                    let x = if counts { *x } else { 0.0 };
+                    seed.step::<true>(n, self.value, x, |value, x| {
+                        f::held_step(value, x * take, counts, keep)
+                    })
                 }
+            };
+            self.value = value;
+            *x = value;
+        }
+    }
+}
+
+/// Recursions with their rows, exponential averages first.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    runs: Vec<Run>,
+    rows: Vec<Row>,
+    averages: usize,
+}
+
+impl Runs {
+    /// Of all that are asked for, each once.
+    pub(crate) fn new(wanted: impl Iterator<Item = Recursion>) -> Self {
+        let (mut averages, mut fades) = (Vec::new(), Vec::new());
+        for recursion in wanted {
+            let kind = match recursion.rule {
+                Rule::Ema { .. } => &mut averages,
+                Rule::Fade { .. } | Rule::Held { .. } => &mut fades,
+            };
+            if !kind.contains(&recursion) {
+                kind.push(recursion);
             }
         }
-        self.value = value;
+        Self {
+            averages: averages.len(),
+            rows: vec![Row::default(); averages.len() + fades.len()],
+            runs: averages.into_iter().chain(fades).map(Run::new).collect(),
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.runs.iter_mut().for_each(Run::reset);
+    }
+
+    /// Where a recursion's row is.
+    pub(crate) fn place(&self, recursion: &Recursion) -> usize {
+        let place = self.runs.iter().position(|run| run.recursion == *recursion);
+        place.expect("all that are asked for are here")
+    }
+
+    pub(crate) fn numbers(&self, place: usize) -> &[f64] {
+        &self.rows[place].numbers
+    }
+
+    /// Runs all over a block that begins with bar `first` and has these closes. `fill((input, take),
+    /// bars, out)` gives so much of the input of some of its bars. `beside` runs in the same time,
+    /// if it can.
+    #[inline(always)]
+    pub(crate) fn advance(
+        &mut self,
+        first: usize,
+        close: &[f64],
+        fill: impl Fn((Input, f64), Range<usize>, &mut [f64]),
+        mut beside: Option<Pair<'_>>,
+    ) {
+        let len = close.len();
+        let growing = self.runs.iter().map(|run| run.growing(first, len)).max();
+        let growing = growing.unwrap_or(0);
+        for (run, row) in self.runs.iter_mut().zip(&mut self.rows) {
+            let Recursion { input, rule, .. } = run.recursion;
+            if growing > 0 {
+                fill((input, 1.0), 0..growing, &mut row.numbers[..growing]);
+                run.grow(first, &mut row.numbers[..growing]);
+            }
+            // Averages are all of the close, which they take from where it is.
+            if let Rule::Fade { take, .. } = rule {
+                fill((input, take), growing..len, &mut row.numbers[growing..len]);
+            }
+        }
+        let (mut averages, mut fades) = self.runs.split_at_mut(self.averages);
+        let (mut average_rows, mut fade_rows) = self.rows.split_at_mut(self.averages);
+        let range = growing..len;
+        while averages.len() + fades.len() > 0 {
+            let (averages, fades) = (
+                (&mut averages, &mut average_rows),
+                (&mut fades, &mut fade_rows),
+            );
+            match (averages.0.len(), fades.0.len()) {
+                (4.., 8..) => match beside.take_if(|pair| pair.left == range) {
+                    Some(mut pair) => {
+                        group::<4, 8>(averages, fades, &range, close, |at| pair.step(at));
+                        pair.finish();
+                    }
+                    None => group::<4, 8>(averages, fades, &range, close, |_| ()),
+                },
+                (4.., _) => group::<4, 0>(averages, fades, &range, close, |_| ()),
+                (2.., _) => group::<2, 0>(averages, fades, &range, close, |_| ()),
+                (1, _) => group::<1, 0>(averages, fades, &range, close, |_| ()),
+                (0, 8..) => group::<0, 8>(averages, fades, &range, close, |_| ()),
+                (0, 4..) => group::<0, 4>(averages, fades, &range, close, |_| ()),
+                (0, 2..) => group::<0, 2>(averages, fades, &range, close, |_| ()),
+                (0, _) => group::<0, 1>(averages, fades, &range, close, |_| ()),
+            }
+        }
+        if let Some(pair) = beside {
+            pair.run();
+        }
     }
 }
 
-type Chain<'a> = (&'a [f64], &'a mut Run);
+/// What is left of some runs and their rows.
+type Left<'l, 'r> = (&'l mut &'r mut [Run], &'l mut &'r mut [Row]);
 
-/// Runs recursions on a bar's own numbers over one block that begins with bar `first`. `series`
-/// gives the input of the block.
+/// Takes so many of each from what is left and runs them over `range`, and `beside` with each bar.
 #[inline(always)]
-pub(crate) fn advance<'a>(
-    runs: &'a mut [Run],
-    first: usize,
-    close: &'a [f64],
-    series: impl Fn(Input) -> &'a [f64],
-) {
-    let growing = growing(runs, first, close.len());
-    let (mut emas, mut fades) = (Vec::with_capacity(8), Vec::with_capacity(16));
-    for run in runs {
-        let input = series(run.recursion.input);
-        if growing > 0 {
-            run.grow(first, &input[..growing]);
-        }
-        match run.recursion.rule {
-            Rule::Ema { .. } => emas.push((input, run)),
-            Rule::Fade { .. } | Rule::Held { .. } => fades.push((input, run)),
-        }
-    }
-    let (mut emas, mut fades) = (emas.into_iter(), fades.into_iter());
-    loop {
-        let range = growing..close.len();
-        match (emas.len(), fades.len()) {
-            (0, 0) => return,
-            (4.., 8..) => group::<4, 8>(&mut emas, &mut fades, range, close),
-            (4.., _) => group::<4, 0>(&mut emas, &mut fades, range, close),
-            (2.., _) => group::<2, 0>(&mut emas, &mut fades, range, close),
-            (1, _) => group::<1, 0>(&mut emas, &mut fades, range, close),
-            (0, 8..) => group::<0, 8>(&mut emas, &mut fades, range, close),
-            (0, 4..) => group::<0, 4>(&mut emas, &mut fades, range, close),
-            (0, 3) => group::<0, 3>(&mut emas, &mut fades, range, close),
-            (0, 2) => group::<0, 2>(&mut emas, &mut fades, range, close),
-            (0, 1) => group::<0, 1>(&mut emas, &mut fades, range, close),
-        }
-    }
-}
-
-/// How many bars of the block some seed is still growing in.
-#[inline(always)]
-fn growing(runs: &[Run], first: usize, len: usize) -> usize {
-    let seeded = runs.iter().map(Run::seeded).max().unwrap_or(0);
-    seeded.saturating_sub(first).min(len)
-}
-
-#[inline(always)]
-fn group<'a, const E: usize, const F: usize>(
-    emas: &mut impl Iterator<Item = Chain<'a>>,
-    fades: &mut impl Iterator<Item = Chain<'a>>,
-    range: std::ops::Range<usize>,
+fn group<const E: usize, const F: usize>(
+    averages: Left<'_, '_>,
+    fades: Left<'_, '_>,
+    range: &Range<usize>,
     close: &[f64],
+    mut beside: impl FnMut(usize),
 ) {
-    let emas: [Chain<'a>; E] = std::array::from_fn(|_| emas.next().expect("they were counted"));
-    let fades: [Chain<'a>; F] = std::array::from_fn(|_| fades.next().expect("they were counted"));
-    let (ema_runs, k) = unzip(emas.map(|(_, run)| {
-        let Rule::Ema { k } = run.recursion.rule else {
-            unreachable!("they were told apart")
-        };
-        (run, k)
-    }));
-    let (sources, fading) = unzip(fades);
-    let (fade_runs, factors) = unzip(fading.map(|run| {
-        let Rule::Fade { keep, take } = run.recursion.rule else {
-            unreachable!("they were told apart")
-        };
-        (run, (keep, take))
-    }));
-    let (ema_values, ema_outs) = unzip(ema_runs.map(|run| (&mut run.value, &mut run.out)));
-    let (fade_values, fade_outs) = unzip(fade_runs.map(|run| (&mut run.value, &mut run.out)));
-    let mut averages = std::array::from_fn(|at| *ema_values[at]);
-    let mut sums = std::array::from_fn(|at| *fade_values[at]);
-    passes::recursions(
-        (&mut averages, k, &close[range.clone()]),
-        ema_outs.map(|out| &mut out[range.clone()]),
-        (
-            &mut sums,
-            factors,
-            sources.map(|source| &source[range.clone()]),
-        ),
-        fade_outs.map(|out| &mut out[range.clone()]),
-    );
-    for (kept, value) in ema_values.into_iter().zip(averages) {
-        *kept = value;
+    let (averages, average_rows) = taken::<E>(averages);
+    let (fades, fade_rows) = taken::<F>(fades);
+    let k = averages.each_ref().map(|run| match run.recursion.rule {
+        Rule::Ema { k } => k,
+        Rule::Fade { .. } | Rule::Held { .. } => unreachable!("averages stand apart"),
+    });
+    let keep = fades.each_ref().map(|run| match run.recursion.rule {
+        Rule::Fade { keep, .. } => keep,
+        Rule::Ema { .. } | Rule::Held { .. } => unreachable!("they stand apart"),
+    });
+    let mut average = averages.each_ref().map(|run| run.value);
+    let mut sum = fades.each_ref().map(|run| run.value);
+    for (at, close) in range.clone().zip(&close[range.clone()]) {
+        for m in 0..E {
+            average[m] = f::ema_step(average[m], *close, k[m]);
+            average_rows[m].numbers[at] = average[m];
+        }
+        for m in 0..F {
+            let number = &mut fade_rows[m].numbers[at];
+            sum[m] = f::fade_step(sum[m], *number, keep[m]);
+            *number = sum[m];
+        }
+        beside(at);
     }
-    for (kept, value) in fade_values.into_iter().zip(sums) {
-        *kept = value;
-    }
+    averages
+        .iter_mut()
+        .zip(average)
+        .for_each(|(run, value)| run.value = value);
+    fades
+        .iter_mut()
+        .zip(sum)
+        .for_each(|(run, value)| run.value = value);
 }
 
-/// Runs one recursion on numbers made of others; see [`Input::Second`].
 #[inline(always)]
-pub(crate) fn advance_second(run: &mut Run, first: usize, series: &[f64]) {
-    let growing = growing(std::slice::from_ref(run), first, series.len());
-    if growing > 0 {
-        run.grow(first, &series[..growing]);
-    }
-    let out = &mut run.out[growing..series.len()];
-    let series = &series[growing..];
-    match run.recursion.rule {
-        Rule::Ema { k } => passes::ema(&mut run.value, k, series, out),
-        Rule::Fade { keep, take } | Rule::Held { keep, take } => {
-            passes::held(&mut run.value, keep, take, series, out);
+fn taken<'r, const M: usize>((runs, rows): Left<'_, 'r>) -> (&'r mut [Run; M], &'r mut [Row; M]) {
+    let (these, others) = std::mem::take(runs)
+        .split_first_chunk_mut()
+        .expect("they were counted");
+    let (their_rows, other_rows) = std::mem::take(rows)
+        .split_first_chunk_mut()
+        .expect("each run has one");
+    (*runs, *rows) = (others, other_rows);
+    (these, their_rows)
+}
+
+/// Two recursions on numbers that are made of others, an exponential average and a held one, with
+/// their rows of one block.
+pub(crate) struct Pair<'a> {
+    average: Single<'a>,
+    held: Single<'a>,
+    k: f64,
+    keep: f64,
+    take: f64,
+    values: (f64, f64),
+    /// What is left of the block when the seeds are grown.
+    left: Range<usize>,
+}
+
+/// A recursion and its row.
+pub(crate) type Single<'a> = (&'a mut Run, &'a mut Row);
+
+impl<'a> Pair<'a> {
+    /// For the first `len` bars of a block that begins with bar `first`.
+    pub(crate) fn new(first: usize, len: usize, average: Single<'a>, held: Single<'a>) -> Self {
+        let seeds = average.0.growing(first, len);
+        let growing = seeds.max(held.0.growing(first, len));
+        let (Rule::Ema { k }, Rule::Held { keep, take }) =
+            (average.0.recursion.rule, held.0.recursion.rule)
+        else {
+            unreachable!("the caller pairs one of each")
+        };
+        average.0.grow(first, &mut average.1.numbers[..growing]);
+        held.0.grow(first, &mut held.1.numbers[..growing]);
+        Self {
+            values: (average.0.value, held.0.value),
+            left: growing..len,
+            average,
+            held,
+            k,
+            keep,
+            take,
         }
     }
-}
 
-/// As [`advance_second`] for an exponential and a fading average together.
-#[inline(always)]
-pub(crate) fn advance_second_pair(
-    [ema, held]: [&mut Run; 2],
-    first: usize,
-    [of_ema, of_held]: [&[f64]; 2],
-) {
-    let len = of_ema.len();
-    let growing = growing(std::slice::from_ref(ema), first, len).max(growing(
-        std::slice::from_ref(held),
-        first,
-        len,
-    ));
-    if growing > 0 {
-        ema.grow(first, &of_ema[..growing]);
-        held.grow(first, &of_held[..growing]);
+    #[inline(always)]
+    fn step(&mut self, at: usize) {
+        let (average, held) = (
+            &mut self.average.1.numbers[at],
+            &mut self.held.1.numbers[at],
+        );
+        let (x, index) = (*average, *held);
+        self.values = (
+            f::ema_step(self.values.0, x, self.k),
+            f::held_step(
+                self.values.1,
+                index * self.take,
+                index != UNCOUNTED,
+                self.keep,
+            ),
+        );
+        (*average, *held) = self.values;
     }
-    let (Rule::Ema { k }, Rule::Held { keep, take }) = (ema.recursion.rule, held.recursion.rule)
-    else {
-        unreachable!("the caller pairs one of each")
-    };
-    passes::ema_and_held(
-        (
-            &mut ema.value,
-            k,
-            &of_ema[growing..],
-            &mut ema.out[growing..len],
-        ),
-        (
-            &mut held.value,
-            (keep, take),
-            &of_held[growing..],
-            &mut held.out[growing..len],
-        ),
-    );
+
+    /// Keeps where both stand.
+    #[inline(always)]
+    fn finish(self) {
+        (self.average.0.value, self.held.0.value) = self.values;
+    }
+
+    /// Runs both over what is left.
+    #[inline(always)]
+    pub(crate) fn run(mut self) {
+        for at in self.left.clone() {
+            self.step(at);
+        }
+        self.finish();
+    }
 }
 
+/// As [`Pair::run`] for one alone.
 #[inline(always)]
-fn unzip<A, B, const M: usize>(pairs: [(A, B); M]) -> ([A; M], [B; M]) {
-    let mut seconds: [Option<B>; M] = std::array::from_fn(|_| None);
-    let mut at = 0;
-    let firsts = pairs.map(|(first, second)| {
-        seconds[at] = Some(second);
-        at += 1;
-        first
-    });
-    (
-        firsts,
-        seconds.map(|second| second.expect("every pair had one")),
-    )
+pub(crate) fn advance_one(first: usize, len: usize, (run, row): Single<'_>) {
+    let growing = run.growing(first, len);
+    run.grow(first, &mut row.numbers[..growing]);
+    let mut value = run.value;
+    for x in &mut row.numbers[growing..len] {
+        value = match run.recursion.rule {
+            Rule::Ema { k } => f::ema_step(value, *x, k),
+            Rule::Fade { keep, take } => f::fade_step(value, *x * take, keep),
+            Rule::Held { keep, take } => f::held_step(value, *x * take, *x != UNCOUNTED, keep),
+        };
+        *x = value;
+    }
+    run.value = value;
 }

@@ -123,16 +123,16 @@ impl Standard {
         let [adx, plus_di, minus_di] = self.adx.update::<SEEDING>(&step);
         let obv = self.obv.update::<SEEDING>(&step);
 
-        let [mean, deviation] = self.closes.update(close);
+        let [mean, deviation] = self.closes.update(n, close);
         let log_return = f::log_return(close, step.previous_close);
-        let [_, volatility] = self.returns.update(log_return);
+        let [_, volatility] = self.returns.update(n, log_return);
 
         self.extremes.push(&step);
         let (highest_14, lowest_14) = self.extremes.over(n, 14);
         let (highest_20, lowest_20) = self.extremes.over(n, 20);
-        let [k, d] = self
-            .stochastic
-            .update(n, f::fast_k(close, highest_14, lowest_14));
+        let scale = f::range_scale(highest_14, lowest_14);
+        let fast_k = f::fast_k(close, lowest_14, scale);
+        let [k, d] = self.stochastic.update(n, fast_k);
 
         *out = [
             mean,
@@ -155,7 +155,7 @@ impl Standard {
             self.mfi.update(&step),
             self.cci.update(&step),
             self.roc.update(close),
-            f::williams_r(close, highest_14, lowest_14),
+            f::williams_r(close, highest_14, scale),
             self.vwap.update(&step),
             deviation,
             highest_20,

@@ -48,19 +48,23 @@ impl Store {
 fn streamed(out: &mut [f64], numbers: &[f64]) {
     use std::arch::x86_64::{_mm_set_pd, _mm_stream_pd};
 
-    let head = out.as_ptr().align_offset(16).min(out.len());
+    let head = out.as_ptr().align_offset(64).min(out.len());
     let (front, out) = out.split_at_mut(head);
     let (first, numbers) = numbers.split_at(head);
     front.copy_from_slice(first);
-    let mut pairs = out.chunks_exact_mut(2);
-    for (pair, numbers) in pairs.by_ref().zip(numbers.chunks_exact(2)) {
-        // SAFETY: `pair` is two writable floats, aligned to 16 bytes as the front was cut off;
-        // every x86-64 has the instruction, and `finish` orders it before what other threads see.
-        unsafe { _mm_stream_pd(pair.as_mut_ptr(), _mm_set_pd(numbers[1], numbers[0])) };
+    let (lines, back) = out.as_chunks_mut::<8>();
+    let (whole, last) = numbers.as_chunks::<8>();
+    for (line, numbers) in lines.iter_mut().zip(whole) {
+        for at in [0, 2, 4, 6] {
+            // SAFETY: `line` is eight writable floats, aligned to 64 bytes as the front was cut off;
+            // every x86-64 has the instruction, and `finish` orders it before what others see.
+            unsafe {
+                let pair = _mm_set_pd(numbers[at + 1], numbers[at]);
+                _mm_stream_pd(line.as_mut_ptr().add(at), pair);
+            }
+        }
     }
-    if let ([last], [.., number]) = (pairs.into_remainder(), numbers) {
-        *last = *number;
-    }
+    back.copy_from_slice(last);
 }
 
 #[cfg(test)]

@@ -221,12 +221,14 @@ impl<W: Window> Saved for Recent<W> {
     }
 }
 
-/// Sums `f` over `values` in four interleaved lanes: as fast as SIMD and the same everywhere.
+/// Sums `f` over a window in four interleaved lanes, the oldest value in the first: as fast as SIMD
+/// and the same everywhere. The newest value comes by itself: streaming hasn't stored it yet.
 #[inline(always)]
-pub(crate) fn lanes(values: &[f64], mut f: impl FnMut(f64) -> f64) -> f64 {
-    let mut lane = [0.0; 4];
-    let chunks = values.chunks_exact(4);
-    let rest = chunks.remainder();
+pub(crate) fn lanes(others: &[f64], newest: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
+    // Minus zero is what adds nothing to any number: that addition can be left out.
+    let mut lane = [-0.0; 4];
+    let chunks = others.chunks_exact(4);
+    let rest = chunks.remainder().iter().chain(std::iter::once(&newest));
     for chunk in chunks {
         for (sum, x) in lane.iter_mut().zip(chunk) {
             *sum += f(*x);

@@ -21,9 +21,10 @@ impl<W: Window> Moments<W> {
     }
 
     #[inline(always)]
-    pub(crate) fn update(&mut self, x: f64) -> [f64; 2] {
+    pub(crate) fn update(&mut self, n: usize, x: f64) -> [f64; 2] {
         // The oldest of the slice leaves the window.
-        let (mean, deviation) = window_moments(x, &self.recent.slice()[1..], self.window);
+        let others = &self.recent.slice()[1..];
+        let (mean, deviation) = window_moments(x, others, n, self.window);
         self.recent.push(x);
         [mean, deviation]
     }
@@ -35,13 +36,33 @@ impl<W: Window> Saved for Moments<W> {
     }
 }
 
-/// Mean and deviation of the newest value and the others of its window, oldest first. The newest is
-/// the anchor: it differs from itself by nothing.
+/// Bars that share the value which their windows' moments are taken around.
+pub(crate) const ANCHORED: usize = 16;
+
+/// How many bars before bar `n` the value stands that the moments of its window are taken around:
+/// the same one for all of some bars, so that they share the differences to it, and in the window
+/// of each.
 #[inline(always)]
-pub(crate) fn window_moments<W: Window>(newest: f64, others: &[f64], window: W) -> (f64, f64) {
-    let differences = lanes(others, |y| y - newest);
-    let squares = lanes(others, |y| (y - newest) * (y - newest));
-    f::moments(newest, differences, squares, 1.0 / window.len() as f64)
+fn anchor_age<W: Window>(n: usize, window: W) -> usize {
+    n & (ANCHORED.min(1 << window.len().ilog2()) - 1)
+}
+
+/// Mean and deviation over the window that ends with bar `n`: of the newest value and the others,
+/// oldest first.
+#[inline(always)]
+pub(crate) fn window_moments<W: Window>(
+    newest: f64,
+    others: &[f64],
+    n: usize,
+    window: W,
+) -> (f64, f64) {
+    let anchor = match anchor_age(n, window) {
+        0 => newest,
+        age => others[others.len() - age],
+    };
+    let differences = lanes(others, newest, |y| y - anchor);
+    let squares = lanes(others, newest, |y| (y - anchor) * (y - anchor));
+    f::moments(anchor, differences, squares, 1.0 / window.len() as f64)
 }
 
 /// Commodity channel index of the newest typical price, the others of its window, oldest first, and
@@ -49,8 +70,8 @@ pub(crate) fn window_moments<W: Window>(newest: f64, others: &[f64], window: W) 
 #[inline(always)]
 pub(crate) fn window_channel<W: Window>(newest: f64, others: &[f64], sum: f64, window: W) -> f64 {
     let reciprocal = 1.0 / window.len() as f64;
-    let mean = sum * reciprocal;
-    let around = lanes(others, |y| (y - mean).abs()) + (newest - mean).abs();
+    let mean = f::mean(sum, window.len());
+    let around = lanes(others, newest, |y| (y - mean).abs());
     f::commodity_channel(newest, mean, around * reciprocal)
 }
 
@@ -106,7 +127,7 @@ impl<W: Window> Smoothed<W> {
 
     #[inline(always)]
     pub(crate) fn update(&mut self, n: usize, x: f64) -> f64 {
-        self.sum.step(n, x) / self.window.len() as f64
+        f::mean(self.sum.step(n, x), self.window.len())
     }
 }
 

@@ -1,30 +1,30 @@
 //! The series of a block that more than one indicator reads, and room to work in.
 
+use std::ops::Range;
+
+use super::BLOCK;
+use super::series::{Row, Series};
 use crate::formulas as f;
+use crate::levels::Levels;
 use crate::node::Kind;
-use crate::passes::{Levels, map2, map3, map4_2};
+use crate::passes::{Around, map1, map2, map3, map4};
 use crate::recursions::Input;
+use crate::windowed::ANCHORED;
 
 /// Which series beside the inputs are made for each block.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Needs {
     typical: bool,
     returns: bool,
-    change: bool,
     range: bool,
-    movement: bool,
-    signed_volume: bool,
 }
 
 impl Needs {
     pub(super) fn add(&mut self, kind: Kind) {
         match kind {
-            Kind::Rsi(_) => self.change = true,
-            Kind::Atr(_) | Kind::Keltner(..) => self.range = true,
-            Kind::Adx(_) => (self.range, self.movement) = (true, true),
-            Kind::Obv => self.signed_volume = true,
             Kind::Mfi(_) | Kind::Cci(_) | Kind::Vwap(_) => self.typical = true,
             Kind::LogReturn | Kind::Returns(_) => self.returns = true,
+            Kind::Atr(_) | Kind::Adx(_) | Kind::Keltner(..) => self.range = true,
             _ => {}
         }
     }
@@ -38,137 +38,138 @@ pub(super) struct Stretch<'a> {
     pub(super) volume: &'a [f64],
     /// Where the block begins in them.
     pub(super) start: usize,
+    /// The number of its first bar in the series.
+    pub(super) first: usize,
 }
 
-impl Stretch<'_> {
-    pub(super) fn len(&self) -> usize {
-        self.close.len()
-    }
-}
-
-/// Series of a block with its history, and what is made on the way.
-pub(super) struct Room {
-    pub(super) typical: Vec<f64>,
-    pub(super) returns: Vec<f64>,
-    gain: Vec<f64>,
-    loss: Vec<f64>,
-    range: Vec<f64>,
-    up: Vec<f64>,
-    down: Vec<f64>,
-    signed_volume: Vec<f64>,
-    pub(super) levels: Levels,
-    pub(super) first: Vec<f64>,
-    pub(super) second: Vec<f64>,
-    /// An indicator's numbers that are no feature themselves.
-    pub(super) parts: [Vec<f64>; 3],
-}
-
-impl Room {
-    /// For windows up to `longest`, stretches of `len` bars and blocks of `block`.
-    pub(super) fn new(longest: usize, len: usize, block: usize) -> Self {
-        let series = || vec![0.0; len];
+impl<'a> Stretch<'a> {
+    /// Of high, low, close and volume.
+    pub(super) fn new(
+        [high, low, close, volume]: [&'a [f64]; 4],
+        start: usize,
+        first: usize,
+    ) -> Self {
         Self {
-            typical: series(),
-            returns: series(),
-            gain: series(),
-            loss: series(),
-            range: series(),
-            up: series(),
-            down: series(),
-            signed_volume: series(),
-            levels: Levels::new(longest, len),
-            first: series(),
-            second: series(),
-            parts: std::array::from_fn(|_| vec![0.0; block]),
-        }
-    }
-
-    /// What a recursion takes in over the block.
-    #[inline(always)]
-    pub(super) fn series<'a>(&'a self, input: Input, stretch: &Stretch<'a>) -> &'a [f64] {
-        let series = match input {
-            Input::Close => stretch.close,
-            Input::Gain => &self.gain,
-            Input::Loss => &self.loss,
-            Input::TrueRange => &self.range,
-            Input::Up => &self.up,
-            Input::Down => &self.down,
-            Input::SignedVolume => &self.signed_volume,
-            Input::Second => unreachable!("it isn't made of the inputs"),
-        };
-        &series[stretch.start..stretch.len()]
-    }
-
-    /// The first bar's volume counts whole, though nothing is before it.
-    #[inline(always)]
-    pub(super) fn begin_volume(&mut self, stretch: &Stretch<'_>) {
-        self.signed_volume[stretch.start] = stretch.volume[stretch.start];
-    }
-
-    /// The series that more than one indicator reads.
-    #[inline(always)]
-    pub(super) fn derive(&mut self, stretch: &Stretch<'_>, needs: Needs) {
-        let Stretch {
             high,
             low,
             close,
             volume,
             start,
-        } = *stretch;
-        let total = stretch.len();
+            first,
+        }
+    }
+
+    /// Bars with those before the block.
+    pub(super) fn total(&self) -> usize {
+        self.close.len()
+    }
+
+    /// Bars of the block.
+    pub(super) fn len(&self) -> usize {
+        self.close.len() - self.start
+    }
+}
+
+/// Series of a block with its history, and what is made on the way.
+pub(super) struct Room {
+    pub(super) typical: Series,
+    pub(super) returns: Series,
+    /// True ranges of the block's own bars.
+    range: Row,
+    pub(super) levels: Levels,
+    pub(super) first: Series,
+    pub(super) second: Series,
+    pub(super) around: Vec<Around>,
+    /// An indicator's numbers that are no feature themselves.
+    pub(super) parts: [Row; 3],
+}
+
+impl Room {
+    /// For windows of so much [`Levels::depth`] and stretches of `len` bars.
+    pub(super) fn new(depth: usize, len: usize) -> Self {
+        Self {
+            typical: Series::new(len),
+            returns: Series::new(len),
+            range: Row::default(),
+            levels: Levels::new(depth, len),
+            first: Series::new(len),
+            second: Series::new(len),
+            around: vec![Around::default(); BLOCK / ANCHORED],
+            parts: std::array::from_fn(|_| Row::default()),
+        }
+    }
+
+    /// The series that more than one indicator reads.
+    #[inline(always)]
+    pub(super) fn derive(&mut self, stretch: &Stretch<'_>, needs: Needs) {
+        let (close, total) = (stretch.close, stretch.total());
         if needs.typical {
+            let typical = &mut self.typical[..total];
+            map3(typical, stretch.high, stretch.low, close, f::typical_price);
+        }
+        if needs.range {
+            // Recursions carry their own past: the block alone is enough.
+            let (high, low) = (
+                &stretch.high[stretch.start..],
+                &stretch.low[stretch.start..],
+            );
             map3(
-                &mut self.typical[..total],
+                &mut self.range.numbers,
                 high,
                 low,
-                close,
-                f::typical_price,
+                &close[stretch.start - 1..],
+                f::true_range,
             );
         }
         if needs.returns {
-            let returns = &mut self.returns[1..total];
-            map2(returns, &close[1..], close, |now, then| {
-                f::ln_normal(now / then)
-            });
+            // The very first return of the stretch is in no window.
+            let returns = &mut self.returns[8..total];
+            let (now, then) = (&close[8..], &close[7..]);
+            map2(returns, now, then, |now, then| f::ln_normal(now / then));
             // Prices of 0 and below are rare enough to be done over.
-            if !close
-                .iter()
-                .fold(true, |all, price| all & (*price >= f64::MIN_POSITIVE))
-            {
-                map2(returns, &close[1..], close, f::log_return);
+            let normal = |price: &f64| *price >= f64::MIN_POSITIVE;
+            if !close.iter().fold(true, |all, price| all & normal(price)) {
+                map2(returns, now, then, f::log_return);
             }
         }
-        // Recursions carry their own past: the block alone is enough.
-        let block = start..total;
-        let now = &close[block.clone()];
-        let then = &close[start - 1..];
-        if needs.change {
-            map2(&mut self.gain[block.clone()], now, then, |now, then| {
-                f::gain(now - then)
-            });
-            map2(&mut self.loss[block.clone()], now, then, |now, then| {
-                f::loss(now - then)
-            });
-        }
-        if needs.range {
-            let out = &mut self.range[block.clone()];
-            map3(out, &high[start..], &low[start..], then, f::true_range);
-        }
-        if needs.movement {
-            let moving = [
-                &high[start..],
-                &high[start - 1..],
-                &low[start..],
-                &low[start - 1..],
-            ];
-            let (up, down) = (&mut self.up[block.clone()], &mut self.down[block.clone()]);
-            map4_2(up, down, moving, f::directional_movement);
-        }
-        if needs.signed_volume {
-            let out = &mut self.signed_volume[block];
-            map3(out, now, then, &volume[start..], |now, then, volume| {
-                f::signed_volume(now - then, volume)
-            });
+    }
+
+    /// Writes `take` of what a recursion takes in over some bars of the block.
+    #[inline(always)]
+    pub(super) fn fill(
+        &self,
+        stretch: &Stretch<'_>,
+        (input, take): (Input, f64),
+        bars: Range<usize>,
+        out: &mut [f64],
+    ) {
+        let at = stretch.start + bars.start..stretch.start + bars.end;
+        let before = at.start - 1..at.end - 1;
+        let [high, low, now] = [stretch.high, stretch.low, stretch.close].map(|x| &x[at.clone()]);
+        let (high_then, low_then) = (&stretch.high[before.clone()], &stretch.low[before.clone()]);
+        let then = &stretch.close[before];
+        let moving = [high, high_then, low, low_then];
+        match input {
+            Input::Close => out.copy_from_slice(now),
+            Input::Gain => map2(out, now, then, |now, then| f::gain(now - then) * take),
+            Input::Loss => map2(out, now, then, |now, then| f::loss(now - then) * take),
+            Input::TrueRange => map1(out, &self.range.numbers[bars], |range| range * take),
+            Input::Up => map4(out, moving, |high, high_then, low, low_then| {
+                f::directional_movement(high, high_then, low, low_then).0 * take
+            }),
+            Input::Down => map4(out, moving, |high, high_then, low, low_then| {
+                f::directional_movement(high, high_then, low, low_then).1 * take
+            }),
+            Input::SignedVolume => {
+                map3(out, now, then, &stretch.volume[at], |now, then, volume| {
+                    f::signed_volume(now - then, volume) * take
+                });
+                // The first bar's volume counts whole, though nothing is before it.
+                if stretch.first + bars.start == 0 && !out.is_empty() {
+                    out[0] = stretch.volume[stretch.start];
+                }
+            }
+            Input::Second => unreachable!("it isn't made of the inputs"),
         }
     }
 }
