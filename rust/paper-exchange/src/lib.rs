@@ -8,6 +8,7 @@
 pub mod api;
 pub mod core;
 pub mod data;
+mod health;
 mod listen;
 pub mod recording;
 pub mod replay;

@@ -236,6 +236,21 @@ impl Shared {
         self.look(Floor::hours)
     }
 
+    /// Market seconds a second; 0 while the clock stands still.
+    pub fn pace(&self) -> f64 {
+        let floor = self.floor();
+        if floor.clock.is_paused() {
+            0.0
+        } else {
+            floor.clock.speed()
+        }
+    }
+
+    /// Updates told in this run.
+    pub fn told(&self) -> u64 {
+        self.floor().told
+    }
+
     fn look<T>(&self, look: impl FnOnce(&Floor) -> T) -> T {
         let mut floor = self.floor();
         // While the disk lags behind, the market stands still rather than run ahead of its memory.

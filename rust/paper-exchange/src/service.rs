@@ -20,6 +20,7 @@ use crate::api::error::endpoint_not_found;
 use crate::api::{faults, manners};
 use crate::core::{Asset, Exchange, ExchangeSettings, Nanos};
 use crate::data::{self, Hub, Tape};
+use crate::health::{self, Vitals};
 use crate::listen;
 use crate::recording::{LoadError, Recording, Series};
 use crate::replay::{Clock, ClockError, ClockSettings, Replay, Schedule, ScheduleError};
@@ -106,7 +107,9 @@ pub async fn run_announced(
     announce(&shared.settings.host, port);
     context.started(Ports::from([(PORT.to_owned(), port)]));
 
-    let app = app(&shared, prepared.schedule, prepared.hub);
+    let vitals = Vitals::new(&shared, &prepared.hub);
+    let api = routes(&shared, prepared.schedule, prepared.hub);
+    let app = health::routed(api, &vitals);
     let closed = shared.faults.closed.subscribe();
     listen::serve(listener, bound, app, closed, stop.clone()).await;
     stop.cancel();
@@ -116,15 +119,21 @@ pub async fn run_announced(
         let _ = calls.await;
     }
     shared.end_log().await;
-    if let Some(writer) = writer {
-        writer
+    let written = match writer {
+        Some(writer) => writer
             .await
-            .map_err(|error| Failure::failed(format!("the log's writer ended: {error}")))??;
+            .map_err(|error| Failure::failed(format!("the log's writer ended: {error}")).into())
+            .and_then(|end| end.map_err(Error::from)),
+        None => Ok(()),
+    };
+    match &written {
+        Ok(()) => vitals.health.stopped("asked to stop"),
+        Err(error) => vitals.health.failed(&error.to_string()),
     }
-    Ok(())
+    written
 }
 
-fn app(shared: &Arc<Shared>, schedule: Arc<Schedule>, hub: Arc<Hub>) -> Router {
+fn routes(shared: &Arc<Shared>, schedule: Arc<Schedule>, hub: Arc<Hub>) -> Router {
     let keeper = Arc::downgrade(shared);
     let admit: data::Admit = Arc::new(move |key_id, secret_key| {
         let keeper = keeper.clone();

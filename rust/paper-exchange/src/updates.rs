@@ -57,6 +57,11 @@ impl Updates {
         }
     }
 
+    /// How many listen now.
+    pub fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
     /// What is told from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Message> {
         self.sender.subscribe()
