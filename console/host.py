@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -377,7 +377,7 @@ class Host:
             await quietly(self._watcher.stop(), "the watch on the settings")
         await asyncio.gather(ended("execution-engine"), ended("risk-manager"))
         if self._engine is not None:
-            await quietly(asyncio.wait_for(self._engine.stop(reason), left()), "the engine")
+            await quietly(_within(left(), self._engine.stop(reason)), "the engine")
         await asyncio.gather(self._stop_tracing(left()), self._stop_feed(left()))
         await ended("market-data")
         await ended("paper-exchange")
@@ -392,6 +392,12 @@ class Host:
             RuntimeInfo.remove(self.settings.state_dir)
             self.record.stopped(reason)
             self._state_dir.release()
+
+
+async def _within(limit_s: float, work: Awaitable[None]) -> None:
+    # Not `wait_for`: on Python 3.11 it loses a cancellation that comes with the end of the work.
+    async with asyncio.timeout(limit_s):
+        await work
 
 
 def _service_finding(service: SupervisedService | ServiceApart) -> Finding:

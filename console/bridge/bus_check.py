@@ -29,7 +29,8 @@ async def _self_check(count: int) -> None:
     ):
         await feed.connect([messages.MARKET], timeout_s=SEND_TIMEOUT_S)
         began = time.perf_counter()
-        received = await asyncio.wait_for(_bars_through(market, feed, count), 60)
+        async with asyncio.timeout(60):
+            received = await _bars_through(market, feed, count)
         seconds = time.perf_counter() - began
         health = feed.health()
     print(

@@ -1,7 +1,7 @@
 """urllib3's connections with one limit for a whole answer, and a last word before a request.
 
 A socket's time-out is for each wait alone: a server that sends a byte of a header now and then
-would hold its caller for ever.
+would hold its caller for ever. Nor is it for the resolver of names, which is asked apart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from console.broker.names import addresses
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -83,6 +86,28 @@ def last_word(ask: Callable[[], None] | None) -> Iterator[None]:
 
 class _Asks(HTTPConnection):
     response_class = _BoundedAnswer
+
+    def _new_conn(self) -> socket.socket:
+        """Connected to the first address that lets it, the name resolved within the same limit."""
+        host, limit_s = self._dns_host, self.timeout if isinstance(self.timeout, float) else None
+        began = time.monotonic()
+        try:
+            found = addresses(host, self.port, limit_s)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        failure: NewConnectionError | ConnectTimeoutError | None = None
+        try:
+            for address in found:
+                if failure and limit_s is not None and time.monotonic() - began > limit_s:
+                    break
+                self._dns_host = address
+                try:
+                    return super()._new_conn()
+                except (NewConnectionError, ConnectTimeoutError) as error:
+                    failure = failure or error
+        finally:
+            self._dns_host = host
+        raise failure or NewConnectionError(self, f"{host} has no address")
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if _last_word.ask is not None:

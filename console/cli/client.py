@@ -224,7 +224,8 @@ class Quotes:
 
         stop = link.listen(take)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(complete.wait(), QUOTES_S)
+            async with asyncio.timeout(QUOTES_S):
+                await complete.wait()
         stop()
         await link.close()
         return cls(quotes)

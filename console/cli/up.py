@@ -35,6 +35,9 @@ START_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.05
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 STEADY_AFTER_S = 60.0
+KILLED_S = 5.0
+"""How long one that was killed is waited for; one that the kernel holds may take for ever."""
+
 _RANKS = {
     "execution-engine": 0,
     "risk-manager": 0,
@@ -238,7 +241,9 @@ class _System:
             log.warning("%s didn't end in time and is killed", child.name)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILLED_S):
+                    await process.wait()
 
 
 def _options(settings: Settings, overrides: Overrides) -> list[str]:

@@ -270,7 +270,8 @@ class ConsoleApp(Deeds, inherit_bindings=False):
             )
         limit = PREVIEW_TIMEOUT_S if quiet else REQUEST_TIMEOUT_S
         try:
-            ack = await asyncio.wait_for(self.link.request(command, timeout_s=limit), limit + 1)
+            async with asyncio.timeout(limit + 1):
+                ack = await self.link.request(command, timeout_s=limit)
             return _with_order(command, ack)
         except TimeoutError:
             words = f"the engine did not answer within {limit:g} s"

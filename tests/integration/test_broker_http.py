@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,34 @@ def test_a_connection_that_is_closed_during_the_last_word_is_made_anew(
 
         assert session.submit_order(ORDER, before=before) == {"id": "o-1"}
         assert served[0].result(10).startswith(b"POST /v2/orders")
+
+
+async def test_a_resolver_that_hangs_is_given_up_in_time_and_nothing_was_sent(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange.url = exchange.url.replace("127.0.0.1", "localhost")
+    session = BrokerSession(exchange.endpoint(connect_timeout_s=0.3))
+    await asyncio.to_thread(session._connection)
+    honest, asked, answers = socket.getaddrinfo, [], threading.Event()
+
+    def hang(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == "localhost":
+            asked.append(host)
+            assert answers.wait(30)
+        return honest(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    began = time.monotonic()
+    error = await failure(lambda: session.submit_order(ORDER))
+    assert type(error) is BrokerUnavailable
+    assert "name could not be resolved" in error.message
+    await failure(lambda: session.submit_order(ORDER))
+    assert time.monotonic() - began < 10
+    assert asked == ["localhost"], "who asks meanwhile waits for the same answer"
+    assert exchange.asked == []
+    answers.set()
+    exchange.handler = answer({"id": "o-1"})
+    assert await asyncio.to_thread(session.submit_order, ORDER) == {"id": "o-1"}
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
