@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from console.broker.session import BrokerSession
-from console.engine import lastprices, protection, trailvoice
 from console.engine.commands import ControlReplay, GetOrder, Outcome, Reconcile
 from console.engine.state import (
     OrderState,
@@ -20,23 +19,18 @@ from console.engine.state import (
     OrderView,
     TradingState,
     TrailPhase,
-    TrailView,
 )
-from console.engine.trail import STEP_PART
 from tests.faults.harness import Bench, Other, Replay, assert_books_agree
+from tests.faults.trailing import caught_up, look_often, step, trail, until_phase
 
 D = Decimal
-_ZERO = D(0)
 MINUTE = 60
 QUICK = ("engine.trail_every_s=0.1",)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    """Looks that are a moment apart: what they see is the same."""
-    monkeypatch.setattr(protection, "TICK_S", 0.02)
-    monkeypatch.setattr(lastprices, "ASK_EVERY_S", 0.02)
-    monkeypatch.setattr(trailvoice, "TOLD_EVERY_S", 0.0)
+    look_often(monkeypatch)
 
 
 @pytest.fixture
@@ -92,15 +86,6 @@ async def bench(make_bench) -> Bench:
     return await make_bench()
 
 
-def trail(bench: Bench, entry: str) -> TrailView:
-    return next(t for t in bench.engine.view().trails if t.entry == entry)
-
-
-async def until_phase(bench: Bench, entry: str, phase: TrailPhase) -> TrailView:
-    await bench.until(lambda: trail(bench, entry).phase is phase, f"{phase} of {entry}")
-    return trail(bench, entry)
-
-
 def open_stops(bench: Bench) -> list[OrderView]:
     return [
         o
@@ -131,32 +116,6 @@ async def test_both_legs_rest_at_the_broker_from_the_first_moment_on(bench, othe
     assert sorted(o["status"] for o in theirs) == ["filled", "held", "new"]
     assert "take profit" in view.text
     assert "trailing stop 1 %: engine" in view.text
-
-
-async def step(bench: Bench, other: Other, entry: str, seconds: float) -> TrailView:
-    """Play on, and wait until the stop stands where the last price wants it (or is over)."""
-    ack = await bench.ask(ControlReplay(step_s=seconds))
-    assert ack.outcome is Outcome.ACCEPTED, ack.message
-    symbol = trail(bench, entry).symbol
-    trades = await other.ask(lambda s: s.latest_trades([symbol]))
-    last = D(str(trades[symbol]["p"]))
-
-    await caught_up(bench, entry, last)
-    return trail(bench, entry)
-
-
-async def caught_up(bench: Bench, entry: str, last: Decimal = _ZERO) -> None:
-    """Wait until the stop stands where the best price wants it, or is over."""
-
-    def is_so() -> bool:
-        view = trail(bench, entry)
-        if view.phase is TrailPhase.ENDED:
-            return True
-        assert view.trail_price is not None
-        near = view.trail_price * (1 + STEP_PART) + D("0.01")
-        return view.high >= last and view.high - view.stop <= near and bool(view.stop_order)
-
-    await bench.until(is_so, f"{last} in {trail(bench, entry)}")
 
 
 async def test_the_stop_follows_the_price_and_sells_when_it_turns(bench, other, market):
