@@ -118,19 +118,34 @@ async def readable(socket: zmq.Socket[Any], timeout_s: float) -> bool:
         changed = loop.create_future()
         loop.add_reader(descriptor, _resolve, changed)
         timer = loop.call_later(left, _resolve, changed)
+        _waiting.setdefault(id(socket), set()).add(changed)
         try:
             await changed
         finally:
             timer.cancel()
             loop.remove_reader(descriptor)
+            _waiting[id(socket)].discard(changed)
+            if not _waiting[id(socket)]:
+                del _waiting[id(socket)]
         if socket.closed:
             return False
     return True
 
 
 def has_input(socket: zmq.Socket[Any]) -> bool:
-    """Whether a `recv` would answer now; also lets the socket do its own work."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    """Whether a `recv` would answer now; also lets the socket do its own work.
+
+    That work takes the sign that something came from the descriptor: who waits for it is told.
+    """
+    found = bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    if found:
+        for changed in _waiting.get(id(socket), ()):
+            _resolve(changed)
+    return found
+
+
+_waiting: dict[int, set[asyncio.Future[None]]] = {}
+"""Who waits in `readable`, by the socket's identity; of the loop that the socket belongs to."""
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -261,6 +261,8 @@ class ZMQSubscriber(BusEnd):
             socket.subscribe(topic.encode())
             if self._topics is not None:
                 self._topics.add(topic)
+        # Subscribing is work of the socket's own, too, in which something may have come.
+        has_input(socket)
         if timeout_s is None:
             return
         deadline = time.monotonic() + timeout_s

@@ -47,11 +47,13 @@ async def test_32_an_answer_that_comes_while_it_stops_is_recorded(
     make_child, make_bench, make_settings, inject, other, until_async
 ):
     child = await make_child()
-    inject(requests=[{"method": "POST", "path": "/v2/orders", "delay_ms": 1500, "count": 1}])
+    late = {"method": "POST", "path": "/v2/orders", "delay_ms": 1500, "count": 1}
+    inject(requests=[late], updates="mute")
     await child.send("buy 10 IBM")
     state_dir = make_settings().state_dir
     await until_async(lambda: states_in(state_dir)[:1] == ["SENDING"], "its row is on disk")
     assert await end(child) < END_LIMIT_S
+    inject()
     states = states_in(state_dir)
     assert "UNKNOWN" not in states
     assert "ACK" in states

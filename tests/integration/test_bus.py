@@ -22,6 +22,7 @@ from console.bridge import (
     ZMQPublisher,
     ZMQSubscriber,
     security,
+    sockets,
 )
 
 LIMIT_S = 30.0
@@ -92,6 +93,25 @@ def raw() -> Any:
     publisher = RawPublisher()
     yield publisher
     publisher.close()
+
+
+async def test_a_message_is_received_when_it_comes_also_while_the_socket_was_looked_at(
+    raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks at a socket takes the sign that something came from whoever waits for it."""
+    monkeypatch.setattr("console.bridge.zmq_bridge._WAKE_S", 10 * LIMIT_S)
+    monkeypatch.setattr("console.bridge.zmq_bridge._TOUCH_S", 10 * LIMIT_S)
+    async with ZMQSubscriber(raw.endpoint) as subscriber:
+        await subscriber.connect(["market"])
+        await raw.subscribed()
+        waiting = asyncio.create_task(take_any(subscriber))
+        await until(lambda: bool(sockets._waiting))
+        # The loop does nothing else until it is here, and has been seen.
+        raw.socket.send(b'market {"type":"Heartbeat","component":"x","seq":1,"ts":1}')
+        deadline = time.monotonic() + LIMIT_S
+        while not sockets.has_input(subscriber._live):
+            assert time.monotonic() < deadline
+        assert (await waiting)["type"] == "Heartbeat"
 
 
 async def test_a_signal_reaches_the_owner_of_the_port() -> None:
