@@ -202,7 +202,11 @@ def start_logs(
     Raises OSError where that folder can't be written.
     """
     logs = Logs(level)
-    folder = state_dir / "logs" if state_dir is not None else None
+    folder = None
+    if state_dir is not None:
+        # Of what is made along the way to a folder only the last is private.
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = state_dir / "logs"
     logs._start(Redactor(secrets), style, (stream or sys.stderr) if stderr else None, folder)
     return logs
 

@@ -94,7 +94,8 @@ class _Allowed:
 
 def generate(folder: Path) -> BusKeys:
     """Make a key folder with a server, a client, and that client allowed; what is there is kept."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True, mode=0o700)
     for name in (SERVER_KEY, CLIENT_KEY):
         if not (folder / name).exists():
             pair = Keypair.new()

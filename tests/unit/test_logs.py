@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from console.logs import Logs, start_logs
+from console.logs import RETENTION, Logs, start_logs
 
 SECRET = "sup3rs3cr3tk3y"
 
@@ -51,6 +51,23 @@ def test_the_librarys_logging_and_loguru_end_in_the_same_lines(
     assert second["message"] == "from loguru"
     assert second["symbol"] == "IBM"
     assert "T" in second["time"]
+
+
+def test_the_file_is_bounded_and_all_that_is_kept_of_it_is_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.logs.ROTATION", "2 KB")
+    running = start_logs(stderr=False, state_dir=tmp_path / "deep" / "state")
+    for number in range(400):
+        logging.getLogger("x").info("line %d of many", number)
+    running.stop()
+    files = sorted((tmp_path / "deep" / "state" / "logs").iterdir())
+    assert len(files) == RETENTION + 1
+    assert all(file.stat().st_size < 4_000 for file in files)
+    told = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert any(line["message"] == "line 399 of many" for line in told)
+    folders = [tmp_path / "deep" / "state", tmp_path / "deep" / "state" / "logs"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in [*files, *folders])
 
 
 def test_the_file_holds_the_same_and_is_private(logs: Logs, tmp_path: Path) -> None:
