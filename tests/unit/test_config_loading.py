@@ -16,6 +16,7 @@ from console.config import (
     Settings,
     default_config_path,
     load_settings,
+    loosened_limits,
 )
 from console.config.layers import leaves, read_layers
 from console.config.models import SECTION_NAMES
@@ -89,6 +90,17 @@ def test_a_profile_changes_what_it_names_and_says_so(home: Path) -> None:
     assert settings.risk.max_order_notional == Decimal(25_000)
     assert settings.risk.max_order_qty == Decimal(10_000)
     assert settings.origins["risk.max_order_notional"].endswith("profile prod")
+
+
+def test_each_profile_is_as_tight_as_the_one_before_it(home: Path) -> None:
+    dev, staging, prod = (load(home, profile=name) for name in ("dev", "staging", "prod"))
+    assert not loosened_limits(dev.risk, staging.risk)
+    assert not loosened_limits(staging.risk, prod.risk)
+    # The other way round each of them would loosen something: they differ.
+    assert loosened_limits(staging.risk, dev.risk)
+    assert loosened_limits(prod.risk, staging.risk)
+    assert (staging.log.format, prod.log.format) == ("json", "json")
+    assert not any(settings.demo.control for settings in (dev, staging, prod))
 
 
 def test_origins_name_file_and_line(home: Path) -> None:
