@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from console.config.layers import Layers, Overrides, read_layers
@@ -177,6 +178,18 @@ def _make_app(layers: Layers, mode: str, connect: Callable[[], Link]) -> Console
         raise ExitError(str(error), CONFIG) from None
 
 
+@contextlib.contextmanager
+def _painting_on_the_terminal() -> Iterator[None]:
+    """Textual paints on stderr, which may be a file while stdout is the terminal."""
+    stderr = sys.__stderr__
+    if stderr is None or not stderr.isatty():
+        sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        sys.__stderr__ = stderr  # type: ignore[misc]
+
+
 def _run(app: ConsoleApp, stop: Callable[[], None] = lambda: None) -> int:
     """Run it until it is left. SIGTERM and SIGHUP leave it too; the host behind it drains."""
 
@@ -198,7 +211,8 @@ def _run(app: ConsoleApp, stop: Callable[[], None] = lambda: None) -> int:
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        code = app.run()
+        with _painting_on_the_terminal():
+            code = app.run()
     finally:
         last_resort.cancel()
         for number, handler in before.items():

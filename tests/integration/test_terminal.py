@@ -27,7 +27,7 @@ COLUMNS, LINES = 120, 40
 class Terminal:
     """A process in a pseudo-terminal, and the screen as a person would see it."""
 
-    def __init__(self, state_dir: Path, *arguments: str) -> None:
+    def __init__(self, state_dir: Path, *arguments: str, errors: Path | None = None) -> None:
         free = [part for value in FREE_PORTS for part in ("--set", value)]
         start = ["--demo", *free] if "attach" not in arguments else []
         command = [sys.executable, "-m", "console", *start, *arguments]
@@ -35,6 +35,8 @@ class Terminal:
         self.pid, self._tty = pty.fork()
         if self.pid == 0:
             os.environ |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+            if errors is not None:
+                os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
             os.execv(command[0], command)
         fcntl.ioctl(self._tty, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._screen = pyte.Screen(COLUMNS, LINES)
@@ -84,8 +86,8 @@ class Terminal:
 def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def run(*arguments: str, state_dir: Path | None = None) -> Terminal:
-        terminal = Terminal(state_dir or tmp_path / "state", *arguments)
+    def run(*arguments: str, state_dir: Path | None = None, errors: Path | None = None) -> Terminal:
+        terminal = Terminal(state_dir or tmp_path / "state", *arguments, errors=errors)
         opened.append(terminal)
         return terminal
 
@@ -106,6 +108,17 @@ def test_it_connects_and_leaves_by_key(
     assert terminal.code == 0
     assert not (tmp_path / "state" / "runtime.json").exists()
     assert b"Traceback" not in terminal.raw
+
+
+def test_it_paints_on_the_terminal_though_its_errors_go_to_a_file(
+    open_terminal: Callable[..., Terminal], until: Until, tmp_path: Path
+) -> None:
+    terminal = open_terminal(errors=tmp_path / "errors.log")
+    until(lambda: "ACTIVE" in terminal.text, "the engine's state on the screen")
+    terminal.type(b"\x11")
+    until(terminal.ended)
+    assert terminal.code == 0
+    assert (tmp_path / "errors.log").read_bytes() == b""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
