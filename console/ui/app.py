@@ -439,7 +439,8 @@ class ConsoleApp(Deeds, inherit_bindings=False):
             return frozenset({Context.TICKET, Context.EVERYWHERE})
         if isinstance(self.focused, CommandLine):
             return frozenset({Context.LINE, Context.EVERYWHERE})
-        return getattr(self.screen, "CONTEXTS", frozenset())
+        palette = frozenset({Context.DIALOG, Context.EVERYWHERE})
+        return getattr(self.screen, "CONTEXTS", palette)
 
     def idle_hint(self) -> str:
         """What the empty command line says."""

@@ -115,6 +115,7 @@ class Deeds(App[int], inherit_bindings=False):
         from console.ui.screens.palette import open_palette
 
         open_palette(self)
+        self.note_choice()
 
     def act_view_theme(self) -> None:
         names = sorted(self.themes.paths())

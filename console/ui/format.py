@@ -238,6 +238,13 @@ def day(moment: datetime | None) -> str:
     return f"{local:%a} {local.day} {local:%b %Y}"
 
 
+def when(moment: datetime, today: str) -> str:
+    """The time of day, or for another day than `today` (as `day` writes it) its month and day."""
+    local = eastern(moment)
+    same = not today or day(moment) == today
+    return f"{local:%H:%M}" if same else f"{local:%m/%d}"
+
+
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 

@@ -31,6 +31,9 @@ from console.engine.state import (
     ServiceView,
     SessionView,
     TradingState,
+    TrailPhase,
+    TrailView,
+    is_superseded,
 )
 from console.ui import format as text
 
@@ -41,6 +44,7 @@ _BAD_NEWS = (OrderState.REJECTED, OrderState.UNKNOWN, OrderState.EXPIRED)
 MAX_FILLS = 2000
 MAX_NOTICES = 200
 MAX_FINAL_ORDERS = 500
+MAX_ENDED_TRAILS = 50
 
 
 class Fact(IntFlag):
@@ -116,6 +120,8 @@ class Store:
         self.account: AccountView | None = None
         self.positions: dict[str, PositionView] = {}
         self.orders: dict[str, OrderView] = {}
+        self.trails: dict[str, TrailView] = {}
+        """Trailing legs by the order that has them."""
         self.session: SessionView | None = None
         self.connections: dict[str, ConnectionView] = {}
         self.services: dict[str, ServiceView] = {}
@@ -143,6 +149,7 @@ class Store:
             events.ConnectionChanged: self._connection_changed,
             events.ServiceChanged: self._service_changed,
             events.RiskChanged: self._risk_changed,
+            events.TrailChanged: self._trail_changed,
             events.ReadyChanged: self._ready_changed,
             events.Noticed: self._noticed,
         }
@@ -176,6 +183,7 @@ class Store:
         self.session = view.session
         self.positions = {p.symbol: p for p in view.positions}
         self.orders = {o.client_order_id: o for o in view.orders}
+        self.trails = {t.entry: t for t in view.trails}
         self.connections = {c.name: c for c in view.connections}
         self.services = {s.name: s for s in view.services}
         if not self.before:
@@ -240,9 +248,31 @@ class Store:
             self._forget_oldest()
         return facts
 
+    def _trail_changed(self, event: events.Event) -> Fact:
+        assert isinstance(event, events.TrailChanged)
+        self.trails[event.trail.entry] = event.trail
+        ended = [name for name, trail in self.trails.items() if trail.phase is TrailPhase.ENDED]
+        for name in ended[: len(ended) - MAX_ENDED_TRAILS]:
+            del self.trails[name]
+        return Fact.ORDERS
+
+    def trail_of(self, order: OrderView) -> TrailView | None:
+        """The trailing leg that an order has or belongs to, if any."""
+        own = self.trails.get(order.client_order_id) or self.trails.get(order.parent or "")
+        if own is not None:
+            return own
+        stops = (t for t in self.trails.values() if t.stop_order == order.client_order_id)
+        return next(stops, None)
+
+    def unprotected(self) -> list[TrailView]:
+        """Trailing legs with shares that no stop at the broker covers at this moment."""
+        return [
+            t for t in self.trails.values() if t.unprotected > 0 and t.phase is not TrailPhase.ENDED
+        ]
+
     def _forget_oldest(self) -> None:
         final = [o for o in self.orders.values() if o.state.is_final]
-        final.sort(key=lambda o: o.created_at)
+        final.sort(key=lambda o: (not is_superseded(o), o.created_at))
         for order in final[: len(final) - MAX_FINAL_ORDERS]:
             del self.orders[order.client_order_id]
 
@@ -367,6 +397,8 @@ class Store:
         """Those that may still do something first, then the newest; legs follow their entry."""
         families: dict[str, list[OrderView]] = {}
         for order in self.orders.values():
+            if is_superseded(order):
+                continue
             families.setdefault(self._entry_of(order).client_order_id, []).append(order)
 
         def place(entry: str) -> tuple[bool, datetime, str]:

@@ -44,7 +44,10 @@ def describe(command: c.AnyCommand, store: Store, report: RiskReport | None = No
                 "REDUCING": "Reduce: take only orders that make positions smaller",
                 "HALTED": "Halt: take no more orders; open orders and positions stay",
             }
-            return words[command.state.value]
+            why = store.trading_reason if command.state.value == "ACTIVE" else ""
+            return words[command.state.value] + (
+                f" ({store.trading_state.value}: {why})" if why else ""
+            )
         case c.Flatten():
             return "Halt trading, cancel all orders and close all positions"
         case c.SettleOrder():
@@ -103,7 +106,7 @@ def _price(order: c.SubmitOrder) -> str:
             )
         case OrderType.TRAILING_STOP:
             trail = (
-                f"{text.quantity(order.trail_percent)} %"
+                f"{text.quantity(order.trail_percent)}%"
                 if order.trail_percent is not None
                 else text.price(order.trail_price)
             )
@@ -113,8 +116,8 @@ def _price(order: c.SubmitOrder) -> str:
 def _level(level: c.Level) -> str:
     if level.trails:
         percent = level.trail_percent
-        return text.price(level.trail_price) if percent is None else f"{percent:f} %"
-    return text.price(level.price) if level.percent is None else f"{level.percent:+f} %"
+        return text.price(level.trail_price) if percent is None else f"{percent:f}%"
+    return text.price(level.price) if level.percent is None else f"{level.percent:+f}%"
 
 
 def _changes(command: c.ReplaceOrder) -> str:

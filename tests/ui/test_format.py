@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -93,3 +93,18 @@ def test_a_narrow_quantity_is_never_cut(number: str, expected: str) -> None:
 )  # fmt: skip
 def test_a_services_figure_has_no_more_digits_than_can_be_read(value: str, expected: str) -> None:
     assert text.measured(value) == expected
+
+
+def test_another_day_is_told_by_its_date() -> None:
+    today = text.day(datetime(2013, 10, 8, 15, 0, tzinfo=UTC))
+    assert text.when(datetime(2013, 10, 8, 14, 59, tzinfo=UTC), today) == "10:59"
+    assert text.when(datetime(2013, 10, 7, 14, 59, tzinfo=UTC), today) == "10/07"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "+0ms"), (0.0123, "+12ms"), (3.44, "+3.4s"), (125, "+2m"), (-0.5, "+0ms")],
+)
+def test_how_long_a_step_took(seconds: float, words: str) -> None:
+    first = datetime(2013, 10, 8, 15, 0, tzinfo=UTC)
+    assert text.since(first, first + timedelta(seconds=seconds)) == words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pilots import MakeApp, connected, screen_text, until
 from scripted import NOW, START, ScriptedLink, account, connection, frame, order, position, view
 
@@ -353,3 +354,39 @@ def test_no_two_features_share_a_heading_and_each_fits_its_column() -> None:
         assert len(title) <= feature_width(name) <= 15, name
     keys = [column.key for column in Feed(names).columns()]
     assert len(set(keys)) == len(keys)
+
+
+async def test_help_and_palette_tell_the_ids_that_keys_are_bound_by(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await connected(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "order.cancel_all" in screen_text(pilot.app))
+        await pilot.press("escape", "ctrl+p", *"cancel")
+        await until(pilot, lambda: "order.cancel_all" in screen_text(pilot.app))
+        footer = screen_text(pilot.app).splitlines()[-1]
+        assert "esc back" in footer
+        assert "b buy" not in footer, "letters are written there, they buy nothing"
+
+
+async def test_fills_and_orders_of_another_day_say_so(make_app: MakeApp) -> None:
+    from datetime import timedelta
+
+    yesterday = START - timedelta(days=1)
+    fills = tuple(replace(f, at=f.at - timedelta(days=1)) for f in view().fills)
+    orders = (order(12), order(13, created_at=yesterday))
+    link = ScriptedLink(start=view(fills=fills, orders=orders))
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await until(pilot, lambda: "10/07 buy" in screen_text(pilot.app))
+        await pilot.press("4")
+        await until(pilot, lambda: "Mon 7 Oct 2013" in screen_text(pilot.app))
+
+
+async def test_the_risk_screen_counts_open_orders_as_the_gate_does(make_app: MakeApp) -> None:
+    # 100 IBM at 182.31 held; 50 more are asked for at 181.10, and 30 of a bracket at 181.55.
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await pilot.press("3")
+        await until(pilot, lambda: "Largest, with them" in screen_text(pilot.app))
+        line = next(x for x in screen_text(pilot.app).splitlines() if "Largest, with" in x)
+        assert "32,73" in line

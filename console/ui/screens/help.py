@@ -22,7 +22,14 @@ _GRAMMAR = (
     ("cancel 2 · cancel IBM · cancel all", "by row, by symbol, everything"),
     ("replace 2 @ 182.60", "another price"),
     ("halt · reduce · resume · flatten", "the trading state"),
+    ("preview buy 100 IBM", "only the risk check"),
+    ("alert IBM change < -1% · alert off", "says when a column gets there"),
+    ("export", "the session as CSV and Markdown"),
 )
+
+
+WITH_IDS = 78
+"""Columns from which an action's id stands behind what it does."""
 
 
 def help_lines(actions: tuple[Action, ...], width: int) -> list[list[Span]]:
@@ -35,13 +42,16 @@ def help_lines(actions: tuple[Action, ...], width: int) -> list[list[Span]]:
     for group, members in groups.items():
         block: list[list[Span]] = [[(f" {group.upper()}", TITLE)]]
         for action in members:
-            words = f"{action.tooltip}"
-            block.append(
-                [
-                    (f" {action.key_text:<10} ", "accent bold"),
-                    (words if len(words) < column - 13 else words[: column - 14] + "…", ""),
-                ]
-            )
+            room = column - 13
+            words = action.tooltip
+            spans: list[Span] = [
+                (f" {action.key_text:<10} ", "accent bold"),
+                (words if len(words) < room else words[: room - 1] + "…", ""),
+            ]
+            gap = room - len(words) - len(action.id) - 1
+            if column >= WITH_IDS and gap > 0:
+                spans.append((" " * gap + action.id, "muted"))
+            block.append(spans)
         blocks.append([*block, []])
     grammar: list[list[Span]] = [[(" THE COMMAND LINE SPEAKS", TITLE)]]
     for line, meaning in _GRAMMAR:
@@ -78,7 +88,7 @@ class Help(Page):
             [
                 (" KEYS", TITLE),
                 (
-                    "  rebind any of them in [ui.keys] of config.toml by its id; ^p finds all",
+                    "  rebind any of them in [ui.keys] of config.toml by id; ^p finds all, with ids",
                     "muted",
                 ),
             ],

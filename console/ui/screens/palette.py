@@ -29,7 +29,7 @@ class Actions(Provider):
     def _offers(self) -> list[tuple[str, str, partial[None]]]:
         app = self._console
         offers = [
-            (f"{a.label}  ({a.key_text})", a.tooltip, partial(app.perform, a))
+            (f"{a.label}  ({a.key_text})", f"{a.tooltip} · {a.id}", partial(app.perform, a))
             for a in app.actions
             if a.context in _OFFERED and a.id != "palette" and a.allowed(app)
         ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from console.engine.state import TradingState
+from console.engine.state import OrderState, OrderView, Side, TradingState
 from console.ui import format as text
 from console.ui.screens.base import ConsoleScreen
 from console.ui.store import Fact, Phase
@@ -107,19 +107,34 @@ class Risk(Page):
         gross, _ = store.exposure()
         equity, before = float(account.equity), float(account.last_equity)
         waiting = store.open_orders()
-        reserved = sum((_worth(o.qty, o.limit_price or o.stop_price) for o in waiting), 0.0)
+        coming = self._coming()
         loss = max(0.0, (before - equity) / before * 100) if before else 0.0
-        exposed = (float(gross) + reserved) / equity * 100 if equity else 0.0
+        exposed = (float(gross) + sum(coming.values())) / equity * 100 if equity else 0.0
         peak = max(store.equity_peak, equity, float(store.risk.peak_equity) if store.risk else 0.0)
         drawdown = (peak - equity) / peak * 100 if peak else 0.0
-        largest = max((abs(float(p.market_value)) for p in store.positions.values()), default=0.0)
+        held = {p.symbol: abs(float(p.market_value)) for p in store.positions.values()}
+        largest = max(
+            (held.get(x, 0.0) + coming.get(x, 0.0) for x in {*held, *coming}), default=0.0
+        )
         return [
-            ("Gross exposure", exposed, self._number("max_gross_exposure_pct"), "%"),
-            ("Largest position", largest, self._number("max_position_notional"), "$"),
+            ("Gross, with orders", exposed, self._number("max_gross_exposure_pct"), "%"),
+            ("Largest, with them", largest, self._number("max_position_notional"), "$"),
             ("Open orders", len(waiting), self._number("max_open_orders"), ""),
             ("Loss today", loss, self._number("max_daily_loss_pct"), "%"),
             ("Drawdown", drawdown, self._number("max_drawdown_pct"), "%"),
         ]  # fmt: skip
+
+    def _coming(self) -> dict[str, float]:
+        """By symbol, what the open orders add that make it larger."""
+        store = self.store
+        coming: dict[str, float] = {}
+        for order in store.open_orders():
+            position = store.positions.get(order.symbol)
+            held = position.qty if position is not None else Decimal(0)
+            if order.state is OrderState.HELD or held * (1 if order.side is Side.BUY else -1) < 0:
+                continue
+            coming[order.symbol] = coming.get(order.symbol, 0.0) + _worth(order)
+        return coming
 
     def _bar(self, label: str, value: float, cap: float, unit: str, width: int) -> list[Span]:
         def show(number: float) -> str:
@@ -139,8 +154,12 @@ class Risk(Page):
         return spans
 
 
-def _worth(qty: Decimal | None, price: Decimal | None) -> float:
-    return float(qty * price) if qty is not None and price is not None else 0.0
+def _worth(order: OrderView) -> float:
+    """What is not filled yet, at its price; a market order is about to be a position."""
+    price = order.limit_price or order.stop_price
+    if order.qty is None or price is None:
+        return float(order.notional or 0)
+    return float((order.qty - order.filled_qty) * price)
 
 
 def _ink(part: float) -> str:

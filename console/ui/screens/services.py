@@ -64,7 +64,10 @@ class Services(Page):
             ],
         ]
         for connection in store.connections.values():
-            seen = now - connection.last_seen if connection.last_seen is not None else None
+            # Of a connection that stands, only these two are told with each sign of life.
+            old = connection.state is not ConnectionState.CONNECTED or connection.name == "broker"
+            known = connection.last_seen if old else None
+            seen = now - known if known is not None else None
             detail = connection.detail
             if connection.name == "feed" and store.frame is not None:
                 seen = now - store.frame.message_at

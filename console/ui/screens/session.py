@@ -55,7 +55,11 @@ class Session(Page):
                 )
             ]
         )
+        day = text.day(store.market_time())
         for fill, (bp, _) in zip(fills, costs, strict=True):
+            if text.day(fill.at) != day:
+                day = text.day(fill.at)
+                lines.append([(f" {day}", "muted bold")])
             lines.append(
                 [
                     (f" {text.clock(fill.at):<9}", "muted"),

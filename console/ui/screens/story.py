@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 
 from console.engine.commands import Ack, GetOrder
-from console.engine.state import OrderView, StoryLine
+from console.engine.state import OrderView, StoryLine, is_superseded
 from console.ui import format as text
 from console.ui.export import slippage_bp
 from console.ui.screens.base import ConsoleScreen
@@ -101,6 +101,9 @@ class Story(Page):
             lines.append([(" filled ", "muted"), (words, ""), *self._cost(order)])
         if order.reason:
             lines += wrapped(order.reason, width, "warning")
+        trail = self.store.trail_of(order) or (self.answer.trail if self.answer else None)
+        if trail is not None:
+            lines += wrapped(trail.text, width, "alarm" if trail.unprotected else "")
         if order.replaces or order.replaced_by:
             lines.append(
                 [
@@ -132,7 +135,7 @@ class Story(Page):
         legs = [
             o
             for o in self.store.orders.values()
-            if root is not None and (o.parent == root.client_order_id)
+            if root is not None and o.parent == root.client_order_id and not is_superseded(o)
         ]
         if root is None or not legs:
             return []

@@ -127,6 +127,13 @@ class Header(Lined):
             return text.duration(now - connection.since)
         if connection.latency_ms is not None:
             return text.milliseconds(connection.latency_ms)
+        frame = self.store.frame
+        if (
+            connection.name == "feed"
+            and frame is not None
+            and now - frame.message_at > text.FRESH_S
+        ):
+            return text.age(now - frame.message_at)
         return ""
 
 

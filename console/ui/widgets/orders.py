@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from console.engine.state import OrderState, OrderType, OrderView, Side, TimeInForce
+from console.engine.state import (
+    OrderState,
+    OrderType,
+    OrderView,
+    Side,
+    TimeInForce,
+    TrailPhase,
+)
 from console.ui import format as text
 from console.ui.store import Fact
 from console.ui.widgets.grid import Column, Grid
@@ -69,6 +76,7 @@ class Orders(Grid):
     CONNECTIONS: ClassVar[tuple[str, ...]] = ("broker", "updates")
     _followed: str | None = None
     """The selected order if it was seen open while selected: then its replacement is followed."""
+    _today = ""
 
     def holds_still(self) -> bool:
         """While a line is written that may name a row by its number."""
@@ -87,6 +95,11 @@ class Orders(Grid):
             self._followed = order.replaced_by
             return order.replaced_by
         return key
+
+    def show(self, facts: Fact) -> None:
+        now = self.store.market_time()
+        self._today = "" if now is None else text.day(now)
+        super().show(facts)
 
     def columns(self) -> Sequence[Column]:
         return (
@@ -120,7 +133,11 @@ class Orders(Grid):
 
     def status(self) -> str:
         waiting = len(self.store.open_orders())
-        return f"{waiting} open" if waiting else ""
+        words = [
+            f"UNPROTECTED {text.quantity(trail.unprotected)} {trail.symbol}"
+            for trail in self.store.unprotected()
+        ]
+        return ", ".join([*words, *([f"{waiting} open"] if waiting else [])])
 
     def sort_value(self, key: str, column: str) -> float | str:
         order = self.store.orders[key]
@@ -148,7 +165,7 @@ class Orders(Grid):
         final = order.state.is_final
         plain = "muted" if final else ""
         number = self._keys.index(key) + 1
-        time = text.minute(order.created_at) if order.parent is None else "   └─"
+        time = text.when(order.created_at, self._today) if order.parent is None else "   └─"
         tif = "" if order.time_in_force is TimeInForce.DAY else order.time_in_force.value
         cells: dict[str, Span] = {
             "row": (str(number) if number < 100 else "", "muted"),
@@ -162,4 +179,10 @@ class Orders(Grid):
             "source": (order.source, "muted"),
             "state": (state_text(order), STATE_INKS.get(order.state, "accent")),
         }
+        trail = self.store.trail_of(order)
+        if trail is not None and trail.phase is not TrailPhase.ENDED:
+            if order.client_order_id == trail.stop_order:
+                cells["price"] = (f"tsl{text.price(order.stop_price)}", plain)
+            elif order.client_order_id == trail.entry and trail.unprotected > 0:
+                cells["state"] = ("NO STOP!", "alarm")
         return [cells[column.key] for column in columns]
