@@ -88,7 +88,7 @@ class Help(Page):
             [
                 (" KEYS", TITLE),
                 (
-                    "  rebind any of them in [ui.keys] of config.toml by id; ^p finds all, with ids",
+                    "  rebind them in [ui.keys] of config.toml by id; ^p finds all, with ids",
                     "muted",
                 ),
             ],
