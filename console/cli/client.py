@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
+
 from console.cli.finding import find_engine
 from console.cli.output import Format, fail, money, number, plain, print_json, say, table
 from console.config.layers import Overrides
@@ -24,7 +26,14 @@ from console.engine.events import AnyEvent, MarketFrame
 from console.engine.grammar import GrammarError, parse_line
 from console.engine.link import LinkError, RemoteLink
 from console.engine.runtime import RuntimeInfo
-from console.engine.state import EngineView, OrderState, OrderView, RiskReport
+from console.engine.state import (
+    EngineView,
+    OrderState,
+    OrderView,
+    RiskReport,
+    TrailPhase,
+    TrailView,
+)
 from console.exits import OK, REFUSED, UNAVAILABLE, UNKNOWN, USAGE
 from console.harmless import harmless
 
@@ -94,6 +103,7 @@ def status_document(view: EngineView, runtime: RuntimeInfo) -> dict[str, Any]:
         },
         "positions": view.positions,
         "orders": view.orders,
+        "trailing_legs": view.trails,
         "services": {
             service.name: {
                 "status": service.status,
@@ -147,6 +157,10 @@ def status_text(view: EngineView, runtime: RuntimeInfo) -> str:
     still_open = [order for order in view.orders if not order.state.is_final]
     lines.append(f"open orders {len(still_open) or 'none'}")
     lines.append(table([(o.client_order_id, *order_line(o).split(" ", 1)) for o in still_open]))
+    trails = [trail for trail in view.trails if trail.phase is not TrailPhase.ENDED]
+    if trails:
+        lines.append(f"trailing legs {len(trails)}")
+        lines.append(table([(t.symbol, t.phase.value, t.text) for t in trails]))
     lines.append("services")
     lines.append(table([(s.name, s.status, str(s.port or ""), s.message) for s in view.services]))
     return "\n".join(harmless(row) for line in lines for row in line.split("\n") if row)
@@ -247,7 +261,8 @@ async def carry_out(
         return fail(f"{error}; look at it with trading-console status", UNKNOWN)
     order = ack.order
     if order is not None and wait_s > 0 and ack.outcome is not Outcome.REFUSED:
-        order = await _settled(link, order, wait_s, timeout_s)
+        order, trail = await _settled(link, order, wait_s, timeout_s)
+        ack = replace(ack, trail=trail or ack.trail)
     code = exit_code(command, ack, order)
     if style is Format.JSON:
         print_json(ack_document(ack, order, code))
@@ -258,8 +273,9 @@ async def carry_out(
 
 async def _settled(
     link: RemoteLink, order: OrderView, wait_s: float, timeout_s: float
-) -> OrderView:
-    """The order once it is final, or as it stands after `wait_s`."""
+) -> tuple[OrderView, TrailView | None]:
+    """The order once it is final, or as it stands after `wait_s`, and its trailing leg."""
+    trail = None
     deadline = asyncio.get_running_loop().time() + wait_s
     while not order.state.is_final:
         left = deadline - asyncio.get_running_loop().time()
@@ -272,8 +288,8 @@ async def _settled(
         except LinkError as error:
             say(str(error))
             break
-        order = ack.order or order
-    return order
+        order, trail = ack.order or order, ack.trail
+    return order, trail
 
 
 def exit_code(command: AnyCommand, ack: Ack, order: OrderView | None) -> int:
@@ -306,6 +322,8 @@ def ack_document(ack: Ack, order: OrderView | None, code: int) -> dict[str, Any]
         document["orders"] = ack.orders
     if ack.risk is not None:
         document["risk"] = ack.risk
+    if ack.trail is not None:
+        document["trailing_leg"] = ack.trail
     return document
 
 
@@ -322,6 +340,8 @@ def _print_ack(ack: Ack, order: OrderView | None) -> None:
         return
     if order is not None:
         print(f"{order_line(order)}  ({harmless(order.client_order_id)})")
+    if ack.trail is not None:
+        print(f"  {harmless(ack.trail.text)}")
     for other in ack.orders:
         print(f"{order_line(other)}  ({harmless(other.client_order_id)})")
     if ack.risk is not None and order is None:

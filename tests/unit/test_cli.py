@@ -28,6 +28,8 @@ from console.engine.state import (
     Side,
     TimeInForce,
     TradingState,
+    TrailPhase,
+    TrailView,
 )
 from tests.conftest import FREE_PORTS
 
@@ -344,8 +346,21 @@ def test_status_carries_money_as_text_and_positions_in_full() -> None:
         trading_reason="by hand",
         positions=(position,),
         orders=(order(OrderState.WORKING),),
+        trails=(
+            TrailView(
+                entry="tc-1",
+                symbol="IBM",
+                side=Side.BUY,
+                phase=TrailPhase.TRAILING,
+                trail_percent=Decimal(1),
+                high=Decimal("183.03"),
+                stop=Decimal("181.20"),
+                text="trailing stop 1 %: engine, now 181.20, high 183.03",
+            ),
+        ),
     )
     document = plain(status_document(view, runtime(ports={"commands": 1})))
+    assert document["trailing_legs"][0]["stop"] == "181.20"
     assert document["state"] == "HALTED"
     assert document["equity"] is None
     assert document["positions"][0]["avg_entry_price"] == "182.51"
@@ -356,6 +371,7 @@ def test_status_carries_money_as_text_and_positions_in_full() -> None:
     assert "HALTED (by hand)" in text
     assert re.search(r"IBM +100 +182\.51", text)
     assert "open orders 1" in text
+    assert re.search(r"IBM +trailing +trailing stop 1 %: engine, now 181.20", text)
 
 
 def test_numbers_are_written_as_people_do() -> None:
