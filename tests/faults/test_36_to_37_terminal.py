@@ -13,6 +13,7 @@ import signal
 import struct
 import termios
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from console.services import exchange_settings
 from signal_bridge import Service
 from tests.faults.harness import LIMIT_S, Bench, Other, assert_books_agree
 from tests.integration.test_terminal import Terminal
+
+STILL_S = 0.7
+"""A face that follows a market at 600× draws many times in so long."""
 
 
 class Paused(Terminal):
@@ -57,6 +61,26 @@ class Paused(Terminal):
 
     def size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._tty, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    async def freeze(self, until_async: Any) -> None:
+        """Read nothing more, until the face stands still in its writing."""
+        self.reading.clear()
+        seen, since = -1, time.monotonic()
+
+        def stands_still() -> bool:
+            nonlocal seen, since
+            self.size(100 + len(self.raw) % 20, 40)
+            if (worked := self._worked()) != seen:
+                seen, since = worked, time.monotonic()
+            return time.monotonic() - since > STILL_S
+
+        await until_async(stands_still, "the face waits for a reader")
+
+    def _worked(self) -> int:
+        """How long the thread that draws has worked, in ticks of the system."""
+        stat = Path(f"/proc/{self.pid}/task/{self.pid}/stat").read_text()
+        fields = stat.rpartition(") ")[2].split()
+        return int(fields[11]) + int(fields[12])
 
     def stopped(self) -> bool:
         """Whether the process is stopped, as by SIGTSTP."""
@@ -187,16 +211,14 @@ async def test_36_a_terminal_made_tiny_stopped_and_closed_leaves_the_engine_whol
     await same_at_the_exchange(make_settings, state_dir, orders=4)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a thread's time: Linux")
 async def test_36_the_kill_switch_works_while_the_face_is_frozen(
     faced, until_async, make_settings, tmp_path
 ):
     terminal, near = faced
     await near.buys(10)
-    terminal.reading.clear()
-    # More than a terminal holds: from here on the face waits for a reader.
-    for number in range(40):
-        terminal.size(100 + number % 20, 40)
-        await near.view()
+    await terminal.freeze(until_async)
+    await near.buys(5)
     done = await near.link.request(Flatten(reason="the face is frozen"), timeout_s=LIMIT_S)
     assert "verified flat" in done.message
     assert (await near.view()).trading_state == "HALTED"
@@ -206,10 +228,12 @@ async def test_36_the_kill_switch_works_while_the_face_is_frozen(
     await until_async(terminal.ended, "ended")
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a thread's time: Linux")
 async def test_37_an_attached_face_that_nobody_reads_harms_nobody(
     make_settings, open_terminal, until_async
 ):
-    host = Host(make_settings("demo.speed=600", "demo.partial_fills=false"))
+    settings = ("demo.speed=600", "demo.partial_fills=false", "bus.high_water_mark=200")
+    host = Host(make_settings(*settings))
     await host.start()
     link = host.link()
 
@@ -224,14 +248,14 @@ async def test_37_an_attached_face_that_nobody_reads_harms_nobody(
         await until_async(is_open, "the open")
         attached = open_terminal("attach")
         await until_async(lambda: "ACTIVE" in attached.text, "the state on the attached screen")
-        attached.reading.clear()
-        text = "x" * 2_000
-        for number in range(10_000):
-            host.engine._facts.emit(Noticed(severity=Severity.INFO, topic="flood", text=text))
-            if number % 500 == 0:
-                attached.size(100 + number // 500, 40)
-                async with asyncio.timeout(2.0):
-                    assert (await link.request(GetState())).state is not None
+        await attached.freeze(until_async)
+        event = Noticed(severity=Severity.INFO, topic="flood", text="x" * 2_000)
+        for _ in range(40):
+            # Telling them must not take it longer either.
+            async with asyncio.timeout(3.0):
+                for _ in range(500):
+                    host.engine._facts.emit(event)
+                assert (await link.request(GetState())).state is not None
         for qty in (1, 2, 3):
             async with asyncio.timeout(5.0):
                 assert (await ask(f"buy {qty} IBM")).outcome is Outcome.ACCEPTED
