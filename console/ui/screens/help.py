@@ -15,6 +15,7 @@ from console.ui.widgets.painted import TITLE, Span
 _GRAMMAR = (
     ("buy 100 IBM", "at the market, for the day"),
     ("buy 100 IBM @ 182.50 +2% -1% gtc", "a bracket that stays"),
+    ("buy 100 IBM @ 182.50 +2% trail 1%", "a bracket whose stop trails"),
     ("buy $10_000 BAC · buy 5% SPY @ mid", "for money, for a part of the equity"),
     ("sell half SPY · close IBM", "a part of the position, all of it"),
     ("buy 100 IBM if >= 183 @ 183.20", "once the price gets there"),
