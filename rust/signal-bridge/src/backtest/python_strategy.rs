@@ -72,13 +72,14 @@ impl<'py> PythonStrategy<'py> {
             return Ok(());
         }
         let Ok(several) = answer.try_iter() else {
-            let kind = answer.get_type().name()?;
-            return Err(PyTypeError::new_err(format!(
-                "a strategy answered with {kind}; None, a Signal or several of them are taken"
-            )));
+            return Err(no_signal(answer));
         };
         for signal in several {
-            signals.push(self.signal(&signal?)?);
+            let signal = signal?;
+            if !signal.hasattr(intern!(self.py, "direction"))? {
+                return Err(no_signal(answer));
+            }
+            signals.push(self.signal(&signal)?);
         }
         Ok(())
     }
@@ -156,6 +157,15 @@ impl<'py> PythonStrategy<'py> {
             .call1((Bound::new(py, told)?, row, &self.portfolio))?;
         self.hear(&answer, signals)
     }
+}
+
+#[cold]
+fn no_signal(answer: &Bound<'_, PyAny>) -> PyErr {
+    let kind = answer.get_type().name();
+    let kind = kind.map_or_else(|_| "something".to_owned(), |kind| kind.to_string());
+    PyTypeError::new_err(format!(
+        "a strategy answered with {kind}; None, a Signal or several of them are taken"
+    ))
 }
 
 impl Strategy for PythonStrategy<'_> {
