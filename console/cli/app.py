@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console.cli import PROGRAM, has_terminal, journal
+from console.cli import PROGRAM, has_terminal, journal, research
 from console.cli.options import (
     Config,
     Demo,
@@ -44,6 +44,7 @@ app.add_typer(_exchange, name="exchange")
 app.add_typer(_keys, name="keys")
 app.add_typer(_config, name="config")
 app.add_typer(journal.app, name="journal")
+research.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:
