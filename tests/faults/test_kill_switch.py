@@ -99,12 +99,19 @@ def stale(bench: Bench) -> bool:
     return at is None or time.monotonic() - at > 0.1
 
 
-async def test_it_insists_while_the_broker_is_away(make_bench, proxy, other):
+async def test_it_insists_while_the_broker_is_away(make_bench, proxy, other, until_async):
     bench = await make_bench(port=proxy.port)
     await bench.filled("buy 10 IBM")
     proxy.cut()
     flattening = asyncio.create_task(bench.ask(Flatten(reason="away")))
-    await bench.until(lambda: bench.engine.view().trading_state is HALTED)
+
+    def tried() -> int:
+        rows = [row for row in bench.engine._journal.rows() if row.kind == "flatten"]
+        return sum(b"tried again" in row.body for row in rows)
+
+    await until_async(lambda: tried() >= 2, "tried, and tried again")
+    assert bench.engine.view().trading_state is HALTED
+    assert steps(bench) == ["cancel"]
     assert not flattening.done()
     proxy.open = True
     assert "verified flat" in (await flattening).message
@@ -163,6 +170,25 @@ async def test_at_a_closed_market_it_waits_for_the_open_and_then_is_flat(bench, 
     await bench.ask("flatten over night")
     assert steps(bench)[-1] == "done"
     await assert_books_agree(bench, other, orders=2, trading_state=HALTED)
+
+
+async def test_closing_orders_that_wait_for_the_open_are_not_sent_again_by_the_next_start(
+    bench, make_bench, market, other
+):
+    await bench.filled("buy 10 IBM")
+    for _ in range(200):
+        if not (await asyncio.to_thread(market.call, step_s=600))["is_open"]:
+            break
+    await bench.until(lambda: not bench.engine.view().session.is_open)
+    await bench.ask("flatten over night")
+    await bench.stop()
+    bench = await make_bench()
+    await bench.ended({"flatten resumed"})
+    assert steps(bench)[-1] == "verify"
+    # Not even one that the broker refuses because the first has the shares.
+    sides = [order.side.value for order in bench.engine.view().orders]
+    assert sorted(sides) == ["buy", "sell"]
+    assert len(await other.orders()) == 2
 
 
 async def test_the_command_line_halts_reduces_resumes_and_flattens(
