@@ -50,7 +50,6 @@ KNOWN = 10_000
 """Orders whose trace is remembered; those that go on after that find theirs by their id."""
 
 _PARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_ENDS_BY_FILL = (OrderState.FILLED, OrderState.REFUSED, OrderState.REJECTED)
 _FAILED = (OrderState.REFUSED, OrderState.REJECTED, OrderState.UNKNOWN)
 
 
@@ -81,6 +80,7 @@ class _Trace:
     is_sampled: bool = True
     last_ns: int = 0
     has_ended: bool = False
+    in_doubt: bool = False
 
 
 class OrderTracer:
@@ -256,7 +256,8 @@ class _Spans:
                 OrderChanged(order=OrderView(client_order_id=name))
                 | OrderFilled(client_order_id=name)
             ):
-                waits = self._under_way.get(name)
+                above = record.order.parent if isinstance(record, OrderChanged) else None
+                waits = self._under_way.get(name, self._under_way.get(above or ""))
                 if waits is None:
                     yield from self._later(record)
                 else:
@@ -274,6 +275,8 @@ class _Spans:
             return sent.wall_ns - (sent.moment_ns - at)
 
         trace.last_ns = wall(way.ended)
+        trace.has_ended = order.state.is_final
+        trace.in_doubt = order.state is OrderState.UNKNOWN
         about = _about(order)
         if way.attempts > 1:
             about["http.request.resend_count"] = way.attempts - 1
@@ -313,13 +316,17 @@ class _Spans:
                 of_all = self._trace(order.parent)
                 leg = _Trace(of_all.trace_id, of_all.root_id, of_all.is_sampled, event.ts)
                 self._keep(order.client_order_id, leg)
-            if not order.state.is_final or order.state in _ENDS_BY_FILL:
+            known = self._traces.get(order.client_order_id)
+            is_found = (
+                known is not None and known.in_doubt and order.state is not OrderState.UNKNOWN
+            )
+            # How it was filled is told by its fills.
+            is_end = order.state.is_final and order.state is not OrderState.FILLED
+            if not is_found and (not is_end or (known is not None and known.has_ended)):
                 return
-            trace = self._trace(order.client_order_id)
-            if trace.has_ended:
-                return
-            trace.has_ended = True
-            what, about = order.state.value.lower(), _about(order)
+            trace = known or self._trace(order.client_order_id)
+            trace.in_doubt, trace.has_ended = False, order.state.is_final
+            what, about = "found" if is_found else order.state.value.lower(), _about(order)
         if trace.is_sampled:
             since, trace.last_ns = trace.last_ns or event.ts, event.ts
             yield self._span(what, trace, (min(since, event.ts), event.ts), about)
