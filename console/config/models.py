@@ -285,7 +285,7 @@ class Telemetry(Section):
     @classmethod
     def _private(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("the URL of a collector is wanted: http on this machine, or https")
         if parts.username or parts.password:
             raise ValueError(

@@ -8,6 +8,7 @@ risk limit waits for a restart, so that nobody lifts a limit in passing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -165,26 +166,38 @@ class ConfigWatcher:
             self._task = None
 
     async def _watch(self) -> None:
-        from watchfiles import awatch
-
         names = {path.absolute() for path in self.settings.sources}
         names.add(self.settings.config_dir.absolute() / "config.toml")
-        folders = sorted({path.parent for path in names if path.parent.is_dir()})
-        if not folders:
-            return
+        while not self._stop.is_set():
+            folders = {path.parent for path in names}
+            missing = {folder for folder in folders if not folder.is_dir()}
+            await self._watch_until(names, folders - missing, missing)
+            if not self._stop.is_set():
+                # A folder has come, perhaps with its file in it.
+                self.check()
+
+    async def _watch_until(self, names: set[Path], there: set[Path], missing: set[Path]) -> None:
+        """Watch until the way to one of the `missing` folders is longer than it was."""
+        from watchfiles import awatch
+
+        ends = {folder: _nearest(folder) for folder in missing}
 
         def ours(_change: object, path: str) -> bool:
-            return Path(path) in names
+            return Path(path) in names or any(folder.is_relative_to(path) for folder in missing)
 
-        async for _ in awatch(
-            *folders,
+        changes = awatch(
+            *sorted(there | set(ends.values())),
             watch_filter=ours,
             debounce=self._debounce_ms,
             step=20,
             stop_event=self._stop,
             recursive=False,
-        ):
-            self.check()
+        )
+        async with contextlib.aclosing(changes):
+            async for _ in changes:
+                if any(_nearest(folder) != end for folder, end in ends.items()):
+                    return
+                self.check()
 
     def check(self) -> None:
         """Load anew now; what a watcher does when a file has changed."""
@@ -201,3 +214,8 @@ class ConfigWatcher:
                 self._on_change(result)
             case _:
                 pass
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

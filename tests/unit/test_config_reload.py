@@ -159,6 +159,33 @@ async def test_the_watcher_sees_a_file_replaced_as_editors_do(
         await watcher.stop()
 
 
+async def test_a_file_whose_folder_was_not_there_at_the_start_is_seen(
+    tmp_path: Path, until_async: Until
+) -> None:
+    overrides = Overrides(
+        state_dir=tmp_path / "state", environment={"XDG_CONFIG_HOME": str(tmp_path / "a" / "b")}
+    )
+    settings = load_settings(overrides)
+    assert not settings.config_dir.exists()
+    seen: list[Reloaded | ReloadRefused] = []
+    watcher = ConfigWatcher(settings, overrides, seen.append, debounce_ms=50)
+    watcher.start()
+    try:
+        path = settings.config_dir / "config.toml"
+
+        def written() -> bool:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("[risk]\nmax_order_qty = 60\n")
+            return bool(seen)
+
+        await until_async(written)
+        # And from now on as any other.
+        path.write_text("[risk]\nmax_order_qty = 50\n")
+        await until_async(lambda: watcher.settings.risk.max_order_qty == 50)
+    finally:
+        await watcher.stop()
+
+
 def test_the_same_mistake_is_told_once(
     config: Path, overrides: Overrides, settings: Settings
 ) -> None:
