@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from console.engine.commands import SubmitOrder
 from console.engine.risk import refused
 from console.engine.state import OrderClass, OrderType, RiskReport, TimeInForce
@@ -13,7 +15,7 @@ _DECIMALS = 9
 
 def against_rules(order: SubmitOrder) -> RiskReport | None:
     """Which rule of the broker an order breaks by itself; None where it keeps them all."""
-    return _time(order) or _class(order) or _fraction(order)
+    return _time(order) or _class(order) or _fraction(order) or _precision(order)
 
 
 def _time(order: SubmitOrder) -> RiskReport | None:
@@ -21,21 +23,21 @@ def _time(order: SubmitOrder) -> RiskReport | None:
     if order.order_class is not OrderClass.SIMPLE and tif not in _STANDING:
         return refused(
             "time_in_force", "day or gtc", tif.value,
-            f"the broker takes {word} orders for the day or until canceled, not {tif.value}",
+            f"the broker takes {word} orders as day or gtc, not {tif.value}",
             "leave the legs out, or write day or gtc",
         )  # fmt: skip
     if order.order_type in _STOPS and tif not in _STANDING:
         kind = order.order_type.value.replace("_", " ")
         return refused(
             "time_in_force", "day or gtc", tif.value,
-            f"the broker takes {kind} orders for the day or until canceled, not {tif.value}",
+            f"the broker takes {kind} orders as day or gtc, not {tif.value}",
             "write day or gtc",
         )  # fmt: skip
     limit_order = order.order_type is OrderType.LIMIT and tif in _STANDING
     if order.extended_hours and not limit_order:
         return refused(
             "extended_hours", "limit, day or gtc", f"{order.order_type.value}, {tif.value}",
-            "before the open and after the close the broker takes limit orders alone, day or gtc",
+            "outside the session the broker takes limit orders alone, day or gtc",
             "give it a limit, or leave extended hours out",
         )  # fmt: skip
     return None
@@ -79,6 +81,21 @@ def _fraction(order: SubmitOrder) -> RiskReport | None:
         return None
     return refused(
         "quantity", "whole shares", f"{qty:f}",
-        "parts of a share trade for the day alone, without legs and not as a trailing stop",
+        "a part of a share is for the day, without legs and without a trail",
         "give whole shares, or a plain order for the day",
     )  # fmt: skip
+
+
+def _precision(order: SubmitOrder) -> RiskReport | None:
+    for name in ("limit_price", "stop_price", "trail_price"):
+        price: Decimal | None = getattr(order, name)
+        if price is None:
+            continue
+        places = 2 if price >= 1 else 4
+        if price != round(price, places):
+            return refused(
+                "price", f"{places} decimals", f"{price:f}",
+                f"{name.replace('_', ' ')} {price:f} is finer than the broker's tick",
+                f"give {round(price, places):f}",
+            )  # fmt: skip
+    return None

@@ -182,6 +182,9 @@ LIMIT = {"order_type": OrderType.LIMIT, "limit_price": D(190)}
         (LIMIT | {"extended_hours": True, "time_in_force": TimeInForce.IOC}, "extended_hours"),
         ({"qty": D("1.5"), "time_in_force": TimeInForce.GTC}, "quantity"),
         ({"qty": D("0.1234567891")}, "quantity"),
+        (LIMIT | {"limit_price": D("190.005")}, "price"),
+        (LIMIT | {"limit_price": D("0.12345")}, "price"),
+        ({"order_type": OrderType.STOP, "stop_price": D("180.001")}, "price"),
     ],
 )
 def test_what_the_broker_never_takes_is_refused_before_it_is_sent(fields, check):
@@ -200,6 +203,8 @@ def test_what_the_broker_never_takes_is_refused_before_it_is_sent(fields, check)
         LIMIT | {"time_in_force": TimeInForce.IOC},
         {"time_in_force": TimeInForce.OPG},
         {"qty": D("1.5")},
+        LIMIT | {"limit_price": D("190.010")},
+        LIMIT | {"limit_price": D("0.1234")},
     ],
 )
 def test_what_the_broker_takes_is_let_through(fields):
