@@ -98,6 +98,8 @@ class MarketClock:
     """A measured speed within this part of the current one is no other speed."""
     MEASURE_S = 0.5
     """Real seconds between two answers from which a speed can be told."""
+    WINDOW = 20
+    """And how many times as long as the answers themselves took: nobody knows when in between."""
 
     def __init__(self, speed: float = 1.0, *, estimate: bool = False) -> None:
         self.speed = speed
@@ -105,6 +107,7 @@ class MarketClock:
         self._time: datetime | None = None
         self._as_of = 0.0
         self._anchor: tuple[datetime, float] | None = None
+        self._anchor_took = 0.0
         self._measured_over = 0.0
         self._is_open = False
         self._next_open: datetime | None = None
@@ -134,12 +137,18 @@ class MarketClock:
         next_open, next_close = parse_time(answer["next_open"]), parse_time(answer["next_close"])
         at = (sent_at + received_at) / 2
         same_session = (next_open, next_close) == (self._next_open, self._next_close)
+        took = received_at - sent_at
         if not same_session:
             self._anchor, self._measured_over = None, 0.0
-        if self._estimate and self._anchor is not None and at - self._anchor[1] >= self.MEASURE_S:
-            self._measure((moment - self._anchor[0]).total_seconds(), at - self._anchor[1])
+        elif self._measured_over == 0 and took < self._anchor_took / 4:
+            # The first answer of a program takes its time; this one is a better beginning.
+            self._anchor = None
+        if self._estimate and self._anchor is not None:
+            real_s, unsure_s = at - self._anchor[1], (took + self._anchor_took) / 2
+            if real_s >= max(self.MEASURE_S, self.WINDOW * unsure_s):
+                self._measure((moment - self._anchor[0]).total_seconds(), real_s)
         if self._anchor is None:
-            self._anchor = (moment, at)
+            self._anchor, self._anchor_took = (moment, at), took
         self._time, self._as_of = moment, at
         self._is_open = bool(answer["is_open"])
         self._next_open, self._next_close = next_open, next_close

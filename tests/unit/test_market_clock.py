@@ -58,6 +58,16 @@ def test_two_answers_tell_the_speed_and_further_ones_tell_it_finer():
     assert clock.speed == 200.0
 
 
+def test_an_answer_that_took_long_tells_no_speed():
+    clock = MarketClock(estimate=True)
+    # It was asked at 100.0 and told the time of 100.1; the connection was made meanwhile.
+    clock.observe(answer(OPEN), 100.0, 101.5)
+    clock.observe(answer(OPEN + timedelta(seconds=120 * 1.9)), 102.0, 102.004)
+    assert clock.speed == 1.0
+    clock.observe(answer(OPEN + timedelta(seconds=120 * 2.5)), 102.6, 102.604)
+    assert clock.speed == 120.0
+
+
 def test_alpacas_own_time_is_no_other_speed():
     clock = MarketClock(estimate=True)
     for second in range(0, 60, 5):
