@@ -238,6 +238,11 @@ def day(moment: datetime | None) -> str:
     return f"{local:%a} {local.day} {local:%b %Y}"
 
 
+def cut(words: str, width: int) -> str:
+    """Words that are longer than `width` with an ellipsis for their end."""
+    return words if len(words) <= width else words[: max(0, width - 1)].rstrip() + "…"
+
+
 def when(moment: datetime, today: str) -> str:
     """The time of day, or for another day than `today` (as `day` writes it) its month and day."""
     local = eastern(moment)

@@ -390,3 +390,14 @@ async def test_the_risk_screen_counts_open_orders_as_the_gate_does(make_app: Mak
         await until(pilot, lambda: "Largest, with them" in screen_text(pilot.app))
         line = next(x for x in screen_text(pilot.app).splitlines() if "Largest, with" in x)
         assert "32,73" in line
+
+
+async def test_what_is_well_gives_its_figures_before_its_place_in_the_header(
+    make_app: MakeApp,
+) -> None:
+    connections = tuple(connection(name) for name in ("broker", "updates", "feed", "risk"))
+    link = ScriptedLink(start=view(mode="EXCHANGE", connections=connections))
+    async with make_app(link, mode="EXCHANGE").run_test(size=NARROW) as pilot:
+        await connected(pilot)
+        head = screen_text(pilot.app).splitlines()[0]
+        assert all(f"{name}●" in head for name in ("broker", "updates", "feed", "risk")), head

@@ -323,19 +323,22 @@ class RiskLine(Painted):
         missing = self.entry.draft.missing() if self.entry.ticket.has_focus else None
         if missing is not None:
             return [(f" {self.entry.ticket.ask(missing)}", "muted")]
-        return [(" ✗ ", "warning bold"), (error.message, "warning")]
+        return [(" ✗ ", "warning bold"), (text.cut(error.message, self.size.width - 4), "warning")]
 
     def _risk(self, report: RiskReport, width: int) -> list[Span]:
         if not report.allowed and report.refusals:
             first = report.refusals[0]
             more = f" (+{len(report.refusals) - 1} more)" if len(report.refusals) > 1 else ""
             remedy = f": {first.remedy}" if first.remedy else ""
+            limit = f"max {text.quantity(report.max_qty)} " if report.max_qty is not None else ""
+            room = width - len(first.check) - len(more) - len(limit) - 5
+            if len(first.message) + len(remedy) > room and len(first.message) <= room:
+                remedy = ""  # the dialog has it; half a sentence is no help
             left: list[Span] = [
                 (" ✗ ", "error"),
                 (f"{first.check} ", "error"),
-                (f"{first.message}{remedy}{more}", "warning"),
+                (text.cut(first.message + remedy, room) + more, "warning"),
             ]
-            limit = f"max {text.quantity(report.max_qty)} " if report.max_qty is not None else ""
             return spread(left, [(limit, "muted")], width)
         verdict: list[Span]
         if report.warnings:
@@ -358,14 +361,10 @@ class RiskLine(Painted):
         doubtful = store.doubtful_orders()
         if doubtful:
             order = doubtful[0]
+            what, way = f" {order.side.value} {order.symbol} is in doubt: ", "; R reconciles"
             reason = order.reason or "the broker did not answer"
-            return [
-                (" ! ", "alarm"),
-                (
-                    f" {order.side.value} {order.symbol} is in doubt: {reason}; R reconciles",
-                    "warning",
-                ),
-            ]
+            reason = text.cut(reason, width - 3 - len(what) - len(way))
+            return [(" ! ", "alarm"), (what + reason + way, "warning")]
         if not store.notices or store.now() - store.notices[-1].at > NOTICE_S:
             return []
         notice = store.notices[-1]
@@ -374,8 +373,6 @@ class RiskLine(Painted):
         )
         count = f" ×{notice.count}" if notice.count > 1 else ""
         mark = {"error": " ✗ ", "warning": " ! "}.get(ink, " · ")
-        return spread(
-            [(mark, ink or "muted"), (notice.text + count, ink)],
-            [(f"{text.age(store.now() - notice.at)} ", "muted")],
-            width,
-        )
+        age = f"{text.age(store.now() - notice.at)} "
+        words = text.cut(notice.text, width - len(mark) - len(count) - len(age) - 1) + count
+        return spread([(mark, ink or "muted"), (words, ink)], [(age, "muted")], width)

@@ -38,11 +38,18 @@ class Header(Lined):
 
     def compose_lines(self, width: int, height: int) -> list[list[Span]]:
         left = [self._badge(), self._clock(), self._trading()]
+        if height < 2:
+            left[2:2] = self._money(folded=False)
         right = self._connections()
+        if _length(left) + _length(right) > width:  # what is well needs no figures
+            brief = self._connections(brief=True)
+            right = right[: len(brief)]
+            if _length(left) + _length(right) > width:
+                right = brief
+        lines = [_fit(left, right, width)]
         if height >= 2:
-            folded = [(" ", TITLE), *_fit(self._money(folded=True), [], width - 1)]
-            return [_fit(left, right, width), folded]
-        return [_fit([*left[:2], *self._money(folded=False), left[2]], right, width)]
+            lines.append([(" ", TITLE), *_fit(self._money(folded=True), [], width - 1)])
+        return lines
 
     def _badge(self) -> Part:
         mode = self.store.mode or "…"
@@ -102,20 +109,20 @@ class Header(Lined):
             (f" {state.value} " if state is TradingState.HALTED else state.value, _STATES[state])
         ]
 
-    def _connections(self) -> list[Part]:
+    def _connections(self, *, brief: bool = False) -> list[Part]:
         store = self.store
         parts: list[Part] = []
         for connection in store.connections.values():
             well = connection.state is ConnectionState.CONNECTED
             mark, ink = _MARKS[connection.state]
-            note = self._note(connection)
+            note = "" if brief and well else self._note(connection)
             parts.append(
                 (
                     6 if well else 3,
                     [(connection.name, "muted"), (mark, ink), (note, "muted" if well else ink)],
                 )
             )
-        if store.frame is not None:
+        if store.frame is not None and not brief:
             parts.append((8, [(f"{text.compact(store.frame.rate)}/s", "muted")]))
         return parts
 
@@ -137,14 +144,14 @@ class Header(Lined):
         return ""
 
 
+def _length(parts: list[Part]) -> int:
+    return sum(sum(len(t) for t, _ in spans) + 2 for _, spans in parts if spans)
+
+
 def _fit(left: list[Part], right: list[Part], width: int) -> list[Span]:
     """Both halves on one line; what matters least leaves until they fit."""
     left, right = [p for p in left if p[1]], [p for p in right if p[1]]
-
-    def length(parts: list[Part]) -> int:
-        return sum(sum(len(t) for t, _ in spans) + 2 for _, spans in parts)
-
-    while length(left) + length(right) > width:
+    while _length(left) + _length(right) > width:
         least = max((p for p in (*left, *right)), key=lambda p: p[0], default=None)
         if least is None or least[0] == 0:
             break
@@ -156,7 +163,7 @@ def _fit(left: list[Part], right: list[Part], width: int) -> list[Span]:
             left.reverse()
             left.remove(least)
             left.reverse()
-    gap = max(0, width - length(left) - length(right))
+    gap = max(0, width - _length(left) - _length(right))
     spans: list[Span] = [("", TITLE)]
     for _, part in left:
         spans += [*part, ("  ", "")]
