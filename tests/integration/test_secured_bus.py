@@ -110,7 +110,7 @@ async def test_without_an_allowed_key_nobody_gets_in(host: Host, tmp_path: Path)
         async with ZMQPublisher(signals, keys=keys) as publisher:
             with pytest.raises(BusTimeoutError):
                 await publisher.publish_signal(Signal("IBM", "long", 0.8, 1), timeout_s=SHORT_S)
-    for port in ("market", "risk"):
+    for port in ("market", "events", "risk"):
         context = zmq.asyncio.Context()
         socket = context.socket(zmq.SUB)
         socket.connect(f"tcp://127.0.0.1:{host.ports[port]}")
