@@ -13,7 +13,7 @@ use crate::formulas as f;
 use crate::levels::Levels;
 use crate::node::{Kind, Part};
 use crate::passes::{self, map2};
-use crate::recursions::{self, Pair, Rule, Run, Runs, Single};
+use crate::recursions::{Pair, Place, Rule, Runs, Single};
 use crate::store::Store;
 use crate::stream::{Plan, Reading};
 use crate::window::{Highest, Lowest};
@@ -45,14 +45,13 @@ pub(crate) struct Blocks<'p> {
 struct Indicator {
     kind: Kind,
     /// The places of its recursions; two indicators may share one.
-    runs: Vec<usize>,
+    runs: Vec<Place>,
     second: Option<Second>,
 }
 
 /// A recursion on numbers made of other recursions.
 struct Second {
-    run: Run,
-    row: Row,
+    own: Single,
     /// What comes off on the way to them.
     beside: [Row; 2],
 }
@@ -61,8 +60,8 @@ impl Second {
     /// Its indicator's three numbers for the first `len` bars of the block.
     fn numbers(&mut self, len: usize) -> [&[f64]; 3] {
         let [one, two] = self.beside.each_mut().map(|row| &mut row.numbers[..len]);
-        let own = &self.row.numbers[..len];
-        match self.run.recursion.rule {
+        let own = &self.own.row.numbers[..len];
+        match self.own.run.recursion.rule {
             Rule::Ema { .. } => {
                 map2(two, one, own, |line, signal| line - signal);
                 [one, own, two]
@@ -117,8 +116,7 @@ impl<'p> Blocks<'p> {
                 .map(|one| runs.place(one))
                 .collect(),
             second: kind.second_recursion().map(|recursion| Second {
-                run: Run::new(recursion),
-                row: Row::default(),
+                own: Single::new(recursion),
                 beside: [Row::default(), Row::default()],
             }),
         });
@@ -148,7 +146,7 @@ impl<'p> Blocks<'p> {
         // A series before this one left its state.
         self.runs.reset();
         for indicator in &mut self.indicators {
-            indicator.second.iter_mut().for_each(|s| s.run.reset());
+            indicator.second.iter_mut().for_each(|s| s.own.reset());
         }
         let mut rows: Vec<&mut [f64]> = out.chunks_exact_mut(bars).collect();
         let sources = [columns.high, columns.low, columns.close, columns.volume];
@@ -188,11 +186,9 @@ impl<'p> Blocks<'p> {
         }
         if let Some(last) = waiting {
             let len = bars - last;
-            let (pair, others) = seconds(&mut self.indicators, last, len);
-            pair.into_iter().for_each(Pair::run);
-            others
-                .into_iter()
-                .for_each(|one| recursions::advance_one(last, len, one));
+            if let Some(pair) = pair(&mut self.indicators, last, len) {
+                pair.run();
+            }
             self.write_second(last, len, &mut rows);
         }
         self.store.finish();
@@ -208,13 +204,7 @@ impl<'p> Blocks<'p> {
         let room = &self.room;
         let close = &stretch.close[stretch.start..];
         let fill = |taken, bars, out: &mut [f64]| room.fill(stretch, taken, bars, out);
-        let (pair, others) = match waiting {
-            Some(before) => seconds(&mut self.indicators, before, BLOCK),
-            None => (None, Vec::new()),
-        };
-        for one in others {
-            recursions::advance_one(waiting.unwrap_or(0), BLOCK, one);
-        }
+        let pair = waiting.and_then(|before| pair(&mut self.indicators, before, BLOCK));
         self.runs.advance(stretch.first, close, fill, pair);
     }
 
@@ -252,12 +242,13 @@ impl<'p> Blocks<'p> {
     #[inline(always)]
     fn second_inputs(&mut self, len: usize) {
         for indicator in &mut self.indicators {
-            let Some(Second { run, row, beside }) = &mut indicator.second else {
+            let Some(Second { own, beside }) = &mut indicator.second else {
                 continue;
             };
             let numbers = |at: usize| &self.runs.numbers(indicator.runs[at])[..len];
             let [one, two] = beside.each_mut().map(|row| &mut row.numbers[..len]);
-            match run.recursion.rule {
+            let row = &mut own.row;
+            match own.run.recursion.rule {
                 Rule::Ema { .. } => {
                     map2(one, numbers(0), numbers(1), |fast, slow| fast - slow);
                     row.numbers[..len].copy_from_slice(one);
@@ -348,28 +339,23 @@ impl Page<'_> {
     }
 }
 
-/// The recursions on numbers made of others, for the first `len` bars of the block that begins with
-/// bar `first`: a pair and those that are left over.
-fn seconds(
-    indicators: &mut [Indicator],
-    first: usize,
-    len: usize,
-) -> (Option<Pair<'_>>, Vec<Single<'_>>) {
-    let (mut averages, mut held) = (Vec::new(), Vec::new());
-    for Second { run, row, .. } in indicators.iter_mut().flat_map(|one| &mut one.second) {
-        match run.recursion.rule {
-            Rule::Ema { .. } => averages.push((run, row)),
-            Rule::Fade { .. } | Rule::Held { .. } => held.push((run, row)),
-        }
-    }
-    let pair = match (averages.pop(), held.pop()) {
+/// The recursions on numbers made of others, for the first `len` bars of a block that begins with
+/// bar `first`: the first two of different kinds, all others being done.
+fn pair(indicators: &mut [Indicator], first: usize, len: usize) -> Option<Pair<'_>> {
+    let seconds = indicators.iter_mut().flat_map(|one| &mut one.second);
+    let (averages, held): (Vec<_>, Vec<_>) = seconds
+        .map(|second| &mut second.own)
+        .partition(|own| matches!(own.run.recursion.rule, Rule::Ema { .. }));
+    let (mut averages, mut held) = (averages.into_iter(), held.into_iter());
+    let pair = match (averages.next(), held.next()) {
         (Some(average), Some(held)) => Some(Pair::new(first, len, average, held)),
-        (average, one) => {
-            averages.extend(average);
-            held.extend(one);
+        (one, other) => {
+            one.into_iter()
+                .chain(other)
+                .for_each(|one| one.advance(first, len));
             None
         }
     };
-    averages.append(&mut held);
-    (pair, averages)
+    averages.chain(held).for_each(|one| one.advance(first, len));
+    pair
 }

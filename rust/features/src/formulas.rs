@@ -62,10 +62,10 @@ pub fn fade_step(previous: f64, taken: f64, keep: f64) -> f64 {
     previous * keep + taken
 }
 
-/// As [`fade_step`], where an input that doesn't count changes nothing.
+/// What is kept and taken in a [`fade_step`] that an input that doesn't count leaves as it was.
 #[inline(always)]
-pub fn held_step(previous: f64, taken: f64, counts: bool, keep: f64) -> f64 {
-    select(counts, fade_step(previous, taken, keep), previous)
+pub fn held_weights(taken: f64, counts: bool, keep: f64) -> (f64, f64) {
+    (select(counts, keep, 1.0), select(counts, taken, 0.0))
 }
 
 /// What Wilder keeps of yesterday over `window` bars.

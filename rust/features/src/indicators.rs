@@ -369,7 +369,8 @@ impl<W: Window> Adx<W> {
         let (plus, minus) = (self.plus * scale, self.minus * scale);
         let (index, counts) = f::directional_index(plus, minus);
         self.adx = self.seed().step::<WARM>(n, self.adx, index, |adx, index| {
-            f::held_step(adx, index * (1.0 / len as f64), counts, keep)
+            let (keep, taken) = f::held_weights(index * (1.0 / len as f64), counts, keep);
+            f::fade_step(adx, taken, keep)
         });
         [self.adx, plus, minus]
     }

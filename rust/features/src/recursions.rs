@@ -72,9 +72,9 @@ impl Run {
     /// How many bars of the block that begins with bar `first` its seed is still growing in.
     #[inline(always)]
     pub(crate) fn growing(&self, first: usize, len: usize) -> usize {
-        (self.recursion.seed.last + 1)
-            .saturating_sub(first)
-            .min(len)
+        // They go on by twos.
+        let growing = (self.recursion.seed.last + 1).saturating_sub(first);
+        growing.next_multiple_of(2).min(len)
     }
 
     /// The bars of a block, from bar `first` of the series on, while the seed may still grow.
@@ -93,7 +93,8 @@ impl Run {
                     // In the seed it counts as nothing.
                     let x = if counts { *x } else { 0.0 };
                     seed.step::<true>(n, self.value, x, |value, x| {
-                        f::held_step(value, x * take, counts, keep)
+                        let (keep, taken) = f::held_weights(x * take, counts, keep);
+                        f::fade_step(value, taken, keep)
                     })
                 }
             };
@@ -103,12 +104,93 @@ impl Run {
     }
 }
 
-/// Recursions with their rows, exponential averages first.
+/// The numbers of bar `at` and the next.
+#[inline(always)]
+fn two_of(row: &Row, at: usize) -> [f64; 2] {
+    [row.numbers[at], row.numbers[at + 1]]
+}
+
+/// Writes both at once: a core stores one number or some side by side in the same time, and so many
+/// recursions would wait for that.
+#[inline(always)]
+fn put_two(row: &mut Row, at: usize, numbers: [f64; 2]) {
+    let out = &mut row.numbers[at..at + 2];
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: `out` is two writable numbers; every x86-64 has the instructions.
+    unsafe {
+        use std::arch::x86_64::{_mm_set_pd, _mm_storeu_pd};
+        _mm_storeu_pd(out.as_mut_ptr(), _mm_set_pd(numbers[1], numbers[0]));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    out.copy_from_slice(&numbers);
+}
+
+/// Exponential averages of the close that go on in one vector.
+const AVERAGES: usize = 4;
+/// Fading sums that go on beside them.
+const FADES: usize = 8;
+
+/// Recursions that run side by side, with their rows; a group that isn't full runs as if it were.
+#[derive(Debug, Default)]
+struct Group {
+    averages: Vec<Run>,
+    fades: Vec<Run>,
+    average_rows: [Row; AVERAGES],
+    fade_rows: [Row; FADES],
+}
+
+impl Group {
+    fn runs(&mut self) -> impl Iterator<Item = (&mut Run, &mut Row)> {
+        let averages = self.averages.iter_mut().zip(&mut self.average_rows);
+        averages.chain(self.fades.iter_mut().zip(&mut self.fade_rows))
+    }
+
+    /// Runs all over some bars of the block with these closes, and `beside` with each bar.
+    #[inline(always)]
+    fn advance(&mut self, bars: Range<usize>, close: &[f64], mut beside: impl FnMut(usize)) {
+        let (mut k, mut average) = ([0.0; AVERAGES], [0.0; AVERAGES]);
+        for (at, run) in self.averages.iter().enumerate() {
+            if let Rule::Ema { k: factor } = run.recursion.rule {
+                (k[at], average[at]) = (factor, run.value);
+            }
+        }
+        let (mut keep, mut sum) = ([0.0; FADES], [0.0; FADES]);
+        for (at, run) in self.fades.iter().enumerate() {
+            if let Rule::Fade { keep: factor, .. } = run.recursion.rule {
+                (keep[at], sum[at]) = (factor, run.value);
+            }
+        }
+        let Self {
+            average_rows,
+            fade_rows,
+            ..
+        } = self;
+        for at in bars.step_by(2) {
+            let [one, two] = [close[at], close[at + 1]];
+            for m in 0..AVERAGES {
+                let first = f::ema_step(average[m], one, k[m]);
+                average[m] = f::ema_step(first, two, k[m]);
+                put_two(&mut average_rows[m], at, [first, average[m]]);
+            }
+            for m in 0..FADES {
+                let [one, two] = two_of(&fade_rows[m], at);
+                let first = f::fade_step(sum[m], one, keep[m]);
+                sum[m] = f::fade_step(first, two, keep[m]);
+                put_two(&mut fade_rows[m], at, [first, sum[m]]);
+            }
+            beside(at);
+        }
+        let averages = self.averages.iter_mut().zip(average);
+        for (run, value) in averages.chain(self.fades.iter_mut().zip(sum)) {
+            run.value = value;
+        }
+    }
+}
+
+/// Recursions on a bar's own numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
-    runs: Vec<Run>,
-    rows: Vec<Row>,
-    averages: usize,
+    groups: Vec<Group>,
 }
 
 impl Runs {
@@ -124,25 +206,49 @@ impl Runs {
                 kind.push(recursion);
             }
         }
+        let (mut averages, mut fades) = (averages.chunks(AVERAGES), fades.chunks(FADES));
+        let runs = |some: Option<&[Recursion]>| -> Vec<Run> {
+            some.into_iter().flatten().copied().map(Run::new).collect()
+        };
+        let groups = std::iter::from_fn(|| {
+            let (averages, fades) = (runs(averages.next()), runs(fades.next()));
+            (averages.len() + fades.len() > 0).then(|| Group {
+                averages,
+                fades,
+                ..Group::default()
+            })
+        });
         Self {
-            averages: averages.len(),
-            rows: vec![Row::default(); averages.len() + fades.len()],
-            runs: averages.into_iter().chain(fades).map(Run::new).collect(),
+            groups: groups.collect(),
         }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.runs.iter_mut().for_each(Run::reset);
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.runs().for_each(|(run, _)| run.reset()));
     }
 
-    /// Where a recursion's row is.
-    pub(crate) fn place(&self, recursion: &Recursion) -> usize {
-        let place = self.runs.iter().position(|run| run.recursion == *recursion);
-        place.expect("all that are asked for are here")
+    /// Where a recursion's numbers are.
+    pub(crate) fn place(&self, recursion: &Recursion) -> Place {
+        let groups = self.groups.iter().enumerate();
+        let mut places = groups.filter_map(|(group, runs)| {
+            let position = |runs: &[Run]| runs.iter().position(|run| run.recursion == *recursion);
+            let place = |average| move |at| Place { group, average, at };
+            let among = position(&runs.averages).map(place(true));
+            among.or_else(|| position(&runs.fades).map(place(false)))
+        });
+        places.next().expect("all that are asked for are here")
     }
 
-    pub(crate) fn numbers(&self, place: usize) -> &[f64] {
-        &self.rows[place].numbers
+    pub(crate) fn numbers(&self, place: Place) -> &[f64] {
+        let group = &self.groups[place.group];
+        let rows: &[Row] = if place.average {
+            &group.average_rows
+        } else {
+            &group.fade_rows
+        };
+        &rows[place.at].numbers
     }
 
     /// Runs all over a block that begins with bar `first` and has these closes. `fill((input, take),
@@ -157,42 +263,27 @@ impl Runs {
         mut beside: Option<Pair<'_>>,
     ) {
         let len = close.len();
-        let growing = self.runs.iter().map(|run| run.growing(first, len)).max();
-        let growing = growing.unwrap_or(0);
-        for (run, row) in self.runs.iter_mut().zip(&mut self.rows) {
-            let Recursion { input, rule, .. } = run.recursion;
-            if growing > 0 {
-                fill((input, 1.0), 0..growing, &mut row.numbers[..growing]);
-                run.grow(first, &mut row.numbers[..growing]);
+        for group in &mut self.groups {
+            let growing = group.runs().map(|(run, _)| run.growing(first, len)).max();
+            let left = growing.unwrap_or(0)..len;
+            for (run, row) in group.runs() {
+                let Recursion { input, rule, .. } = run.recursion;
+                if left.start > 0 {
+                    fill((input, 1.0), 0..left.start, &mut row.numbers[..left.start]);
+                    run.grow(first, &mut row.numbers[..left.start]);
+                }
+                // Averages are all of the close, which they take from where it is.
+                if let Rule::Fade { take, .. } = rule {
+                    fill((input, take), left.clone(), &mut row.numbers[left.clone()]);
+                }
             }
-            // Averages are all of the close, which they take from where it is.
-            if let Rule::Fade { take, .. } = rule {
-                fill((input, take), growing..len, &mut row.numbers[growing..len]);
-            }
-        }
-        let (mut averages, mut fades) = self.runs.split_at_mut(self.averages);
-        let (mut average_rows, mut fade_rows) = self.rows.split_at_mut(self.averages);
-        let range = growing..len;
-        while averages.len() + fades.len() > 0 {
-            let (averages, fades) = (
-                (&mut averages, &mut average_rows),
-                (&mut fades, &mut fade_rows),
-            );
-            match (averages.0.len(), fades.0.len()) {
-                (4.., 8..) => match beside.take_if(|pair| pair.left == range) {
-                    Some(mut pair) => {
-                        group::<4, 8>(averages, fades, &range, close, |at| pair.step(at));
-                        pair.finish();
-                    }
-                    None => group::<4, 8>(averages, fades, &range, close, |_| ()),
-                },
-                (4.., _) => group::<4, 0>(averages, fades, &range, close, |_| ()),
-                (2.., _) => group::<2, 0>(averages, fades, &range, close, |_| ()),
-                (1, _) => group::<1, 0>(averages, fades, &range, close, |_| ()),
-                (0, 8..) => group::<0, 8>(averages, fades, &range, close, |_| ()),
-                (0, 4..) => group::<0, 4>(averages, fades, &range, close, |_| ()),
-                (0, 2..) => group::<0, 2>(averages, fades, &range, close, |_| ()),
-                (0, _) => group::<0, 1>(averages, fades, &range, close, |_| ()),
+            match beside.take_if(|pair| pair.left == left) {
+                Some(mut pair) => {
+                    let mut values = pair.values();
+                    group.advance(left, close, |at| values = pair.step(at, values));
+                    pair.keep(values);
+                }
+                None => group.advance(left, close, |_| ()),
             }
         }
         if let Some(pair) = beside {
@@ -201,151 +292,135 @@ impl Runs {
     }
 }
 
-/// What is left of some runs and their rows.
-type Left<'l, 'r> = (&'l mut &'r mut [Run], &'l mut &'r mut [Row]);
+/// Where the numbers of a recursion are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    group: usize,
+    average: bool,
+    at: usize,
+}
 
-/// Takes so many of each from what is left and runs them over `range`, and `beside` with each bar.
-#[inline(always)]
-fn group<const E: usize, const F: usize>(
-    averages: Left<'_, '_>,
-    fades: Left<'_, '_>,
-    range: &Range<usize>,
-    close: &[f64],
-    mut beside: impl FnMut(usize),
-) {
-    let (averages, average_rows) = taken::<E>(averages);
-    let (fades, fade_rows) = taken::<F>(fades);
-    let k = averages.each_ref().map(|run| match run.recursion.rule {
-        Rule::Ema { k } => k,
-        Rule::Fade { .. } | Rule::Held { .. } => unreachable!("averages stand apart"),
-    });
-    let keep = fades.each_ref().map(|run| match run.recursion.rule {
-        Rule::Fade { keep, .. } => keep,
-        Rule::Ema { .. } | Rule::Held { .. } => unreachable!("they stand apart"),
-    });
-    let mut average = averages.each_ref().map(|run| run.value);
-    let mut sum = fades.each_ref().map(|run| run.value);
-    for (at, close) in range.clone().zip(&close[range.clone()]) {
-        for m in 0..E {
-            average[m] = f::ema_step(average[m], *close, k[m]);
-            average_rows[m].numbers[at] = average[m];
+/// A recursion on numbers that are made of others, with its row.
+#[derive(Debug)]
+pub(crate) struct Single {
+    pub(crate) run: Run,
+    pub(crate) row: Row,
+    /// What a held one keeps of its value at each bar: all of it, where the input doesn't count.
+    keep: Row,
+}
+
+impl Single {
+    pub(crate) fn new(recursion: Recursion) -> Self {
+        Self {
+            run: Run::new(recursion),
+            row: Row::default(),
+            keep: Row::default(),
         }
-        for m in 0..F {
-            let number = &mut fade_rows[m].numbers[at];
-            sum[m] = f::fade_step(sum[m], *number, keep[m]);
-            *number = sum[m];
-        }
-        beside(at);
     }
-    averages
-        .iter_mut()
-        .zip(average)
-        .for_each(|(run, value)| run.value = value);
-    fades
-        .iter_mut()
-        .zip(sum)
-        .for_each(|(run, value)| run.value = value);
+
+    pub(crate) fn reset(&mut self) {
+        self.run.reset();
+    }
+
+    /// Makes of a held one's input what it keeps and takes.
+    #[inline(always)]
+    fn weigh(&mut self, bars: Range<usize>) {
+        let Rule::Held { keep, take } = self.run.recursion.rule else {
+            return;
+        };
+        let inputs = self.row.numbers[bars.clone()].iter_mut();
+        for (input, kept) in inputs.zip(&mut self.keep.numbers[bars]) {
+            (*kept, *input) = f::held_weights(*input * take, *input != UNCOUNTED, keep);
+        }
+    }
+
+    /// Runs over the first `len` bars of a block that begins with bar `first`.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self, first: usize, len: usize) {
+        let growing = self.run.growing(first, len);
+        self.run.grow(first, &mut self.row.numbers[..growing]);
+        self.weigh(growing..len);
+        let Self { run, row, keep } = self;
+        let rows = row.numbers[growing..len]
+            .iter_mut()
+            .zip(&keep.numbers[growing..len]);
+        for (x, kept) in rows {
+            run.value = match run.recursion.rule {
+                Rule::Ema { k } => f::ema_step(run.value, *x, k),
+                Rule::Fade { keep, take } => f::fade_step(run.value, *x * take, keep),
+                Rule::Held { .. } => f::fade_step(run.value, *x, *kept),
+            };
+            *x = run.value;
+        }
+    }
 }
 
-#[inline(always)]
-fn taken<'r, const M: usize>((runs, rows): Left<'_, 'r>) -> (&'r mut [Run; M], &'r mut [Row; M]) {
-    let (these, others) = std::mem::take(runs)
-        .split_first_chunk_mut()
-        .expect("they were counted");
-    let (their_rows, other_rows) = std::mem::take(rows)
-        .split_first_chunk_mut()
-        .expect("each run has one");
-    (*runs, *rows) = (others, other_rows);
-    (these, their_rows)
-}
-
-/// Two recursions on numbers that are made of others, an exponential average and a held one, with
-/// their rows of one block.
+/// An exponential average and a held one over one block.
 pub(crate) struct Pair<'a> {
-    average: Single<'a>,
-    held: Single<'a>,
+    average: &'a mut Single,
+    held: &'a mut Single,
     k: f64,
-    keep: f64,
-    take: f64,
-    values: (f64, f64),
     /// What is left of the block when the seeds are grown.
     left: Range<usize>,
 }
 
-/// A recursion and its row.
-pub(crate) type Single<'a> = (&'a mut Run, &'a mut Row);
-
 impl<'a> Pair<'a> {
     /// For the first `len` bars of a block that begins with bar `first`.
-    pub(crate) fn new(first: usize, len: usize, average: Single<'a>, held: Single<'a>) -> Self {
-        let seeds = average.0.growing(first, len);
-        let growing = seeds.max(held.0.growing(first, len));
-        let (Rule::Ema { k }, Rule::Held { keep, take }) =
-            (average.0.recursion.rule, held.0.recursion.rule)
-        else {
+    #[inline(always)]
+    pub(crate) fn new(
+        first: usize,
+        len: usize,
+        average: &'a mut Single,
+        held: &'a mut Single,
+    ) -> Self {
+        let Rule::Ema { k } = average.run.recursion.rule else {
             unreachable!("the caller pairs one of each")
         };
-        average.0.grow(first, &mut average.1.numbers[..growing]);
-        held.0.grow(first, &mut held.1.numbers[..growing]);
+        let seeds = average.run.growing(first, len);
+        let growing = seeds.max(held.run.growing(first, len));
+        average.run.grow(first, &mut average.row.numbers[..growing]);
+        held.run.grow(first, &mut held.row.numbers[..growing]);
+        held.weigh(growing..len);
         Self {
-            values: (average.0.value, held.0.value),
             left: growing..len,
             average,
             held,
             k,
-            keep,
-            take,
         }
     }
 
+    /// Where both stand after bar `at` of the block and the next.
     #[inline(always)]
-    fn step(&mut self, at: usize) {
-        let (average, held) = (
-            &mut self.average.1.numbers[at],
-            &mut self.held.1.numbers[at],
-        );
-        let (x, index) = (*average, *held);
-        self.values = (
-            f::ema_step(self.values.0, x, self.k),
-            f::held_step(
-                self.values.1,
-                index * self.take,
-                index != UNCOUNTED,
-                self.keep,
-            ),
-        );
-        (*average, *held) = self.values;
+    fn step(&mut self, at: usize, (average, held): (f64, f64)) -> (f64, f64) {
+        let [one, two] = two_of(&self.average.row, at);
+        let first = f::ema_step(average, one, self.k);
+        let average = f::ema_step(first, two, self.k);
+        put_two(&mut self.average.row, at, [first, average]);
+        let [one, two] = two_of(&self.held.row, at);
+        let [keep, keep_then] = two_of(&self.held.keep, at);
+        let first = f::fade_step(held, one, keep);
+        let held = f::fade_step(first, two, keep_then);
+        put_two(&mut self.held.row, at, [first, held]);
+        (average, held)
     }
 
-    /// Keeps where both stand.
     #[inline(always)]
-    fn finish(self) {
-        (self.average.0.value, self.held.0.value) = self.values;
+    fn values(&self) -> (f64, f64) {
+        (self.average.run.value, self.held.run.value)
+    }
+
+    #[inline(always)]
+    fn keep(self, values: (f64, f64)) {
+        (self.average.run.value, self.held.run.value) = values;
     }
 
     /// Runs both over what is left.
     #[inline(always)]
     pub(crate) fn run(mut self) {
-        for at in self.left.clone() {
-            self.step(at);
+        let mut values = self.values();
+        for at in self.left.clone().step_by(2) {
+            values = self.step(at, values);
         }
-        self.finish();
+        self.keep(values);
     }
-}
-
-/// As [`Pair::run`] for one alone.
-#[inline(always)]
-pub(crate) fn advance_one(first: usize, len: usize, (run, row): Single<'_>) {
-    let growing = run.growing(first, len);
-    run.grow(first, &mut row.numbers[..growing]);
-    let mut value = run.value;
-    for x in &mut row.numbers[growing..len] {
-        value = match run.recursion.rule {
-            Rule::Ema { k } => f::ema_step(value, *x, k),
-            Rule::Fade { keep, take } => f::fade_step(value, *x * take, keep),
-            Rule::Held { keep, take } => f::held_step(value, *x * take, *x != UNCOUNTED, keep),
-        };
-        *x = value;
-    }
-    run.value = value;
 }
