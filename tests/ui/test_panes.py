@@ -401,3 +401,23 @@ async def test_what_is_well_gives_its_figures_before_its_place_in_the_header(
         await connected(pilot)
         head = screen_text(pilot.app).splitlines()[0]
         assert all(f"{name}●" in head for name in ("broker", "updates", "feed", "risk")), head
+
+
+async def test_a_click_on_a_heading_sorts_and_the_next_turns_it_round(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        feed = pilot.app.trade.feed
+        head = next(x for x in screen_text(pilot.app).splitlines() if "FEED" in x)
+        at = head.index("CHG %") - feed.region.x
+        order = {}
+        for mark in ("▼", "▲"):
+            await pilot.click(feed, offset=(at, 0))
+            await until(pilot, lambda m=mark: f"CHG %{m}" in screen_text(pilot.app))
+            order[mark] = [feed._keys[0], feed._keys[-1]]
+        assert order["▼"] == order["▲"][::-1]
+
+
+async def test_a_very_small_header_keeps_the_equity(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(22, 6)) as pilot:
+        await connected(pilot)
+        assert "100,412.18" in screen_text(pilot.app).splitlines()[1]

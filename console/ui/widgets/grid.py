@@ -389,8 +389,19 @@ class Grid(Painted, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         at = self._top + event.y - 1
-        if event.y >= 1 and at < len(self._keys):
+        if event.y == 0:
+            self._sort_by(event.x)
+        elif event.y >= 1 and at < len(self._keys):
             self.select(self._keys[at])
+
+    def _sort_by(self, x: int) -> None:
+        """The column under a heading; once more turns the order round."""
+        for spot in self._place():
+            if spot.column.sortable and spot.x <= x <= spot.x + spot.width:
+                self.descending = self.sort_key != spot.column.key or not self.descending
+                self.sort_key = spot.column.key
+                self._resort()
+                return
 
     def on_mouse_scroll_down(self) -> None:
         self._move(1)

@@ -152,17 +152,11 @@ def _fit(left: list[Part], right: list[Part], width: int) -> list[Span]:
     """Both halves on one line; what matters least leaves until they fit."""
     left, right = [p for p in left if p[1]], [p for p in right if p[1]]
     while _length(left) + _length(right) > width:
-        least = max((p for p in (*left, *right)), key=lambda p: p[0], default=None)
-        if least is None or least[0] == 0:
+        both = [*left, *right]
+        least = max(range(len(both)), key=lambda i: (both[i][0], i), default=None)
+        if least is None or both[least][0] == 0:
             break
-        if least in right:
-            right.reverse()
-            right.remove(least)
-            right.reverse()
-        else:
-            left.reverse()
-            left.remove(least)
-            left.reverse()
+        del (left if least < len(left) else right)[least - (0 if least < len(left) else len(left))]
     gap = max(0, width - _length(left) - _length(right))
     spans: list[Span] = [("", TITLE)]
     for _, part in left:
