@@ -18,8 +18,9 @@ from console.engine.state import OrderState, TradingState
 from tests.faults.harness import Bench, assert_books_agree
 from tests.faults.proxy import HOLD, Treatment
 
+SHORT_DRAIN = "engine.drain_timeout_s=2"
 END_LIMIT_S = 8.0
-"""The drain's 5 s and what two busy cores add: below the 10 s of the answer that it must not wait for."""
+"""The drain and what two busy cores add: below the 10 s of the answer that it must not wait for."""
 D = Decimal
 
 
@@ -47,7 +48,7 @@ async def test_32_an_answer_that_comes_while_it_stops_is_recorded(
     make_child, make_bench, make_settings, inject, other, until_async
 ):
     child = await make_child()
-    late = {"method": "POST", "path": "/v2/orders", "delay_ms": 1500, "count": 1}
+    late = {"method": "POST", "path": "/v2/orders", "delay_ms": 800, "count": 1}
     inject(requests=[late], updates="mute")
     await child.send("buy 10 IBM")
     state_dir = make_settings().state_dir
@@ -64,7 +65,7 @@ async def test_32_an_answer_that_comes_while_it_stops_is_recorded(
 async def test_32_an_answer_that_never_comes_is_found_at_the_next_start(
     make_child, make_bench, make_settings, proxy, inject, other, until_async
 ):
-    child = await make_child(port=proxy.port)
+    child = await make_child(SHORT_DRAIN, port=proxy.port)
     inject(updates="mute")
     proxy.on(b"POST /v2/orders", HOLD)
     await child.send("buy 10 IBM")
@@ -79,7 +80,7 @@ async def test_32_an_answer_that_never_comes_is_found_at_the_next_start(
 async def test_32_an_order_that_waits_behind_such_an_answer_is_known_not_to_have_left(
     make_child, make_bench, make_settings, proxy, inject, other, until_async
 ):
-    child = await make_child(port=proxy.port)
+    child = await make_child(SHORT_DRAIN, port=proxy.port)
     inject(updates="mute")
     proxy.on(b"POST /v2/orders", HOLD)
     await child.send("buy 10 IBM")

@@ -28,6 +28,15 @@ DOWN_S = 1.0
 """How long a publisher waits for a service that isn't there."""
 
 
+@pytest.fixture(autouse=True)
+def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The badge follows at once, and not when the next look at the service's health is due."""
+    for module in ("console.apart", "console.services"):
+        monkeypatch.setattr(f"{module}.HEALTH_EVERY_S", 0.1)
+        monkeypatch.setattr(f"{module}.UNWELL_EVERY_S", 0.1)
+    monkeypatch.setattr("console.services.LOOK_EVERY_S", 0.05)
+
+
 class Apart:
     """One service in a process of its own, beside a host on the same state directory."""
 
