@@ -9,7 +9,7 @@ use backtest::strategies::EmaCross;
 use backtest::{Settings, run};
 use paper_exchange::recording::Recording;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 fn main() {
     let folder = std::env::args()

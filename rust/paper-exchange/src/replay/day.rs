@@ -115,9 +115,38 @@ impl SymbolDay {
                 Tick::Trade(next) if next.at <= until => trade = Some(*next),
                 _ => break,
             }
+            if self.may_rush(until) {
+                let (moved, last) = self.rush();
+                quote = moved.or(quote);
+                trade = last.or(trade);
+            }
             self.next = self.produce();
         }
         (quote, trade)
+    }
+
+    /// Whether the rest of the minute is prints made of its bar, all of them due, and no recorded quote between.
+    fn may_rush(&self, until: i64) -> bool {
+        self.print.is_some()
+            && self.held.is_none()
+            && matches!(self.finer, Finer::Made)
+            && self.bar_at <= until - self.day.shift
+            && self.quote_at >= self.bar_at
+    }
+
+    /// The rest of such a minute at once: the newest quote, if one of the prints moved it, and the last print.
+    fn rush(&mut self) -> (Option<Quote>, Option<Trade>) {
+        let (mut moved, mut last) = (None, None);
+        while let Some(print) = self.print.take() {
+            self.print = self.next_print();
+            let trade = self.trade(print);
+            if let Some(quote) = self.moved_quote(&trade) {
+                self.standing = Some(quote);
+                moved = Some(quote);
+            }
+            last = Some(trade);
+        }
+        (moved, last)
     }
 
     fn look_at_quotes(&mut self) {
