@@ -77,6 +77,8 @@ class Plain:
     ) -> None:
         self.store = Store(mode=mode, monotonic=monotonic)
         self.alerts = Alerts()
+        self._listed: list[str] = []
+        """The orders by row as they were said last: a number means what was heard."""
         self._connect = connect
         self._out = out
         self._fd = read_fd
@@ -242,19 +244,21 @@ class Plain:
             )
 
     def _orders(self) -> Iterator[str]:
-        orders = self.store.sorted_orders()
+        orders = self.store.sorted_orders()[:20]
+        self._listed = [order.client_order_id for order in orders]
         if not orders:
             yield "No orders."
-        for row, order in enumerate(orders[:20], start=1):
+        for row, order in enumerate(orders, start=1):
             reason = f": {order.reason}" if order.reason else ""
             yield f"{row}. {self._order(order)}{reason}."
 
     @staticmethod
     def _order(order: OrderView) -> str:
+        kind = order.order_type.value.replace("_", " ")
+        price = price_text(order)
         return (
             f"Order {order.side.value} {size_text(order)} {order.symbol} "
-            f"{order.order_type.value.replace('_', ' ')} {price_text(order)}, "
-            f"{order.state.value.lower()}"
+            f"{kind if price == 'mkt' else f'{kind} {price}'}, {order.state.value.lower()}"
         )
 
     def _fills(self) -> Iterator[str]:
@@ -296,8 +300,8 @@ class Plain:
     # -- commands ----------------------------------------------------------------------------
 
     def order_at(self, row: int) -> str | None:
-        orders = self.store.sorted_orders()
-        return orders[row - 1].client_order_id if 0 < row <= len(orders) else None
+        rows = self._listed or [o.client_order_id for o in self.store.sorted_orders()]
+        return rows[row - 1] if 0 < row <= len(rows) else None
 
     def quote(self, symbol: str) -> tuple[Decimal, Decimal] | None:
         found = self.store.quote(symbol)
@@ -344,7 +348,11 @@ class Plain:
             return True
         if isinstance(command, c.SubmitOrder):
             preview = c.preview_of(command)
-            self._say_answer(preview, await self._request(preview))
+            checked = await self._request(preview)
+            self._say_answer(preview, checked)
+            refused = checked.outcome is c.Outcome.REFUSED
+            if refused or (checked.risk is not None and not checked.risk.allowed):
+                return False
         word = KILL_WORD if kill else "yes"
         self.say(f"{words.describe(command, self.store)}. Type {word} to do it.")
         answer = await self._next()

@@ -154,7 +154,8 @@ def _close(command: c.ClosePosition, store: Store) -> str:
 def outcome(command: c.AnyCommand, answer: c.Ack, store: Store) -> str:
     """One line after it was taken."""
     if answer.order is not None:
-        order = answer.order
+        # The answer may be older than what was told of the order since.
+        order = store.orders.get(answer.order.client_order_id, answer.order)
         return f"{_short(order)}: {order.state.value}"
     return answer.message or f"{describe(command, store)}: done"
 

@@ -101,6 +101,27 @@ async def test_a_refusal_names_the_check_and_the_way_out() -> None:
         assert "order up to 899" in said
 
 
+async def test_what_the_check_refuses_is_not_asked_about() -> None:
+    async with talking() as session:
+        session.type("buy 9999 IBM")
+        said = await session.heard("Not done.")
+        assert "Refused by max_order_qty" in said
+        assert "Type yes" not in said
+
+
+async def test_a_row_means_the_order_that_was_said_in_it() -> None:
+    async with talking() as session:
+        session.type("orders")
+        said = await session.heard("2. ")
+        assert "1. Order buy 50 IBM limit 181.10, working." in said
+        newer = scripted.order(13, symbol="SPY", source="signal:momentum")
+        session.link.emit(e.OrderChanged(order=newer))
+        session.type("cancel 1")
+        await session.heard("181.10, canceled.")
+        canceled = [r for r in session.link.requests if isinstance(r, c.CancelOrder)]
+        assert [r.client_order_id for r in canceled] == ["tc-0012"]
+
+
 async def test_figures_are_said_without_a_drawn_character() -> None:
     async with talking() as session:
         for line in ("account", "positions", "orders", "quote IBM", "risk", "connections", "help"):
