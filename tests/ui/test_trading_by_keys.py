@@ -502,3 +502,16 @@ async def test_the_question_before_a_confirmation_is_no_answer_to_it(make_app: M
         await until(pilot, lambda: len(pilot.app.store.fills) == 3)
         ids = [x.id for x in link.requests]
         assert len(ids) == len(set(ids))
+
+
+async def test_many_refusals_leave_room_for_the_way_out(make_app: MakeApp) -> None:
+    many = tuple(
+        s.Refusal(check=f"check_{i}", limit="1", value="2", message="too much", remedy="less")
+        for i in range(8)
+    )
+    async with make_app(ScriptedLink(refuse=many)).run_test(size=(80, 24)) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"1", "enter", "enter")
+        await until(pilot, lambda: "REFUSED" in screen_text(pilot.app))
+        await until(pilot, lambda: "check_7" in screen_text(pilot.app))
+        assert "esc back, to change it" in screen_text(pilot.app)

@@ -144,7 +144,7 @@ class ConfirmDialog(Dialog):
     def lines(self, width: int) -> list[list[Span]]:
         lines: list[list[Span]] = [[], *wrapped(self.words, width, "bold"), []]
         if self.report is not None and self.answer is None:
-            lines += [*self._report(self.report, width), []]
+            lines += [*self._report(self.report, width, self._room), []]
         if self.sending:
             lines.append([(" sending… ", "warning"), ("esc leaves; the order goes on", "muted")])
         elif self.answer is not None:
@@ -153,10 +153,15 @@ class ConfirmDialog(Dialog):
             lines.append(_keys("do it", "back"))
         return [*lines, []]
 
+    @property
+    def _room(self) -> int:
+        """Lines for refusals, so that the box and what can be done stand on the screen."""
+        return max(5, self.app.size.height - 10)
+
     @staticmethod
-    def _report(report: RiskReport, width: int) -> list[list[Span]]:
+    def _report(report: RiskReport, width: int, room: int) -> list[list[Span]]:
         if not report.allowed:
-            return refusal_lines(report, width)
+            return refusal_lines(report, width, room)
         lines = wrapped(" · ".join(figures(report)), width, "muted")
         for warning in report.warnings:
             lines += wrapped(f"! {warning.message}", width, "warning")
@@ -177,7 +182,7 @@ class ConfirmDialog(Dialog):
         said = ("REJECTED", "by the broker") if by_broker else ("REFUSED", "nothing was sent")
         lines: list[list[Span]] = [[(f" {said[0]} ", "alarm"), (f" {said[1]}", "muted")]]
         if answer.refusals:
-            lines += refusal_lines(answer, width)
+            lines += refusal_lines(answer, width, self._room)
         else:
             lines += wrapped(answer.message or "no reason was given", width, "warning")
         return [*lines, [], _keys("try again", "back, to change it")]
@@ -209,16 +214,26 @@ class ConfirmDialog(Dialog):
         self.dismiss(False)
 
 
-def refusal_lines(source: Ack | RiskReport, width: int) -> list[list[Span]]:
-    """Each check that refused: its code, its words, its limit and value, and the way out."""
+def refusal_lines(
+    source: Ack | RiskReport, width: int, room: int | None = None
+) -> list[list[Span]]:
+    """Each check that refused: its code, its words, its limit and value, and the way out.
+
+    Where they take more than `room` lines, the later ones are named alone.
+    """
     lines: list[list[Span]] = []
-    for refusal in source.refusals:
-        lines.append([(f" ✗ {refusal.check}", "error")])
-        lines += wrapped(refusal.message, width, "warning", "   ")
+    for i, refusal in enumerate(source.refusals):
+        told: list[list[Span]] = [[(f" ✗ {refusal.check}", "error")]]
+        told += wrapped(refusal.message, width, "warning", "   ")
         if refusal.check != "broker" and (refusal.limit or refusal.value):
-            lines.append([("   ", ""), (f"limit {refusal.limit} · value {refusal.value}", "muted")])
+            told.append([("   ", ""), (f"limit {refusal.limit} · value {refusal.value}", "muted")])
         if refusal.remedy:
-            lines += wrapped(f"→ {refusal.remedy}", width, "", "   ")
+            told += wrapped(f"→ {refusal.remedy}", width, "", "   ")
+        later = source.refusals[i:]
+        if room is not None and i and len(lines) + len(told) + (len(later) > 1) > room:
+            names = ", ".join(r.check for r in later)
+            return [*lines, *wrapped(f"✗ and {names}", width, "error", " ")]
+        lines += told
     return lines
 
 
