@@ -270,6 +270,7 @@ class Engine:
                 if wish == "flatten":
                     await self._kill_switch.run("on exit")
                 elif wish == "cancel_orders":
+                    self._parts.protection.taken_in_hand("the exit")
                     await self._execution.cancel_all()
                     await self._books.until(lambda: not self._books.held_open(), 2.0)
 

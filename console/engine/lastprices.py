@@ -38,17 +38,24 @@ class LastPrices:
         self._market = market
         self._stale_s = stale_s
         self._followed: set[str] = set()
-        self._fed: set[str] = set()
+        self._frame: FeedFrame | None = None
         self._known: dict[str, tuple[Decimal, float]] = {}
 
     def follow(self, symbols: AbstractSet[str], *, only: bool = False) -> None:
         """Keep the prices of these too; with `only`, of no others."""
         self._followed = set(symbols) if only else self._followed | symbols
+        if self._frame is not None:
+            self.frame(self._frame)
+
+    def doubt(self) -> None:
+        """Nobody knows how old they are: until newer ones come there are none."""
+        self._known.clear()
+        self._frame = None
 
     def frame(self, frame: FeedFrame) -> None:
         """A new frame of the feed."""
-        self._fed = set(frame.symbols)
-        for symbol in self._followed & self._fed:
+        self._frame = frame
+        for symbol in self._followed.intersection(frame.symbols):
             row = frame.symbols.index(symbol)
             price, at = float(frame.last[row]), float(frame.last_at[row])
             if price > 0 and not math.isnan(at):
@@ -59,15 +66,19 @@ class LastPrices:
         price, at = self._known.get(symbol, (None, -math.inf))
         return price if self._clocks.monotonic() - at <= self._stale_s else None
 
+    def _is_fed(self, symbol: str) -> bool:
+        fed = self._frame is not None and symbol in self._frame.symbols
+        return fed and self.fresh(symbol) is not None
+
     async def run(self) -> None:
-        """Ask for those that no feed tells, until cancelled. Without an answer they go stale."""
+        """Ask for those that no feed tells, until cancelled. Without an answer there are none."""
         while True:
             await asyncio.sleep(ASK_EVERY_S)
             await self.poll()
 
     async def poll(self) -> None:
         """Ask once."""
-        wanted = sorted(self._followed - self._fed)
+        wanted = sorted(s for s in self._followed if not self._is_fed(s))
         if not wanted or not self._market.is_open_at(self._clocks.monotonic()):
             return
         try:

@@ -200,6 +200,7 @@ class Parts:
             blocked=self.readiness.blocked,
             compare=self.upkeep.compare,
         )
+        self.protection.send_rest = self.desk.submit
         self.kill_switch = KillSwitch(
             books,
             self.execution,
@@ -308,6 +309,7 @@ class Parts:
             text = f"the wall clock jumped by {by:+.0f} s; the books are compared with the broker"
             self.facts.notice(Severity.WARNING, "clock", text)
             self.gatekeeper.doubt_quotes()
+            self.last_prices.doubt()
             self.upkeep.compare_soon()
 
     def _keys_refused(self, error: BrokerAuthError) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,8 @@ from console.broker.errors import BrokerError, OutcomeUnknown
 from console.engine import trail
 from console.engine.books import Books, SentAt
 from console.engine.clocks import Clocks, MarketClock
+from console.engine.command_lines import format_command
+from console.engine.commands import Ack, Outcome, SubmitOrder
 from console.engine.crash import crash_here
 from console.engine.events import (
     Event,
@@ -54,7 +56,7 @@ from console.engine.state import (
     TrailView,
 )
 from console.engine.tradingstate import TradingStateLatch
-from console.engine.trail import Action, Cut, Decision, End, Move, Plan, Protect, Sight
+from console.engine.trail import Action, Cut, Decision, End, Move, Plan, Protect, Sight, rest_of
 from console.engine.trailbook import Family, family_of, subject_of
 from console.engine.trailvoice import Said, Voice, view_of
 from console.engine.trailvoice import in_words as in_words_of
@@ -88,6 +90,8 @@ class _Kept:
     moved_at: float = -1e9
     tried_at: float = -1e9
     attempts: int = 0
+    cut_off: bool = False
+    """The rest of the entry is being canceled by us, and may be sent anew."""
 
 
 class Protection:
@@ -124,6 +128,8 @@ class Protection:
         self._partial_s = partial_s
         self._armed = armed
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self.send_rest: Callable[[SubmitOrder], Awaitable[Ack]] | None = None
+        """Carries out what is left of an entry that was cut."""
         self._ended: deque[TrailView] = deque(maxlen=ENDED_KEPT)
         self._wake = asyncio.Event()
         self._allowance = MOVES_AT_ONCE
@@ -157,10 +163,12 @@ class Protection:
         Canceling an entry alone leaves its legs to do their work.
         """
         for kept in self._kept.values():
-            family = self._family(kept)
-            named = order in family.legs or order in kept.plan.sent
-            if named or (not order and symbol in (None, kept.plan.symbol)):
-                kept.plan = replace(kept.plan, released=who)
+            family, plan = self._family(kept), kept.plan
+            if order not in family.members if order else symbol not in (None, plan.symbol):
+                continue
+            kept.cut_off = False
+            if not order or order in family.legs:
+                kept.plan = replace(plan, released=who)
                 self._write(kept, f"its legs are canceled by {who}")
 
     def views(self) -> tuple[TrailView, ...]:
@@ -206,8 +214,6 @@ class Protection:
             self._wake.set()
 
     def _priced(self, frame: FeedFrame) -> None:
-        if not self._kept:
-            return
         self._prices.frame(frame)
         for kept in self._kept.values():
             if kept.phase is TrailPhase.WAITING:
@@ -251,6 +257,8 @@ class Protection:
             kept.attempts = 0
         stop = family.stops[0] if family.stops else None
         self._voice.tell(kept.said, decision, phase_before, stop)
+        if kept.cut_off and family.entry is not None and family.entry.state.is_final:
+            self._send_rest(kept, family.entry, decision)
         action = decision.action
         if isinstance(action, End):
             self._end(kept, decision)
@@ -342,7 +350,30 @@ class Protection:
             self._voice.notice(kept.plan, Severity.ERROR, f"its entry is not canceled: {error}")
         else:
             self._voice.notice(kept.plan, Severity.WARNING, text)
+            kept.cut_off = action.again
         crash_here("trail-cut", self._armed)
+
+    def _send_rest(self, kept: _Kept, entry: OrderView, decision: Decision) -> None:
+        """Once what was bought has its stop; not after a restart, when the market has moved on."""
+        if decision.phase is TrailPhase.EXPOSED:
+            return
+        kept.cut_off = False
+        command = rest_of(kept.plan, entry)
+        if command is not None and decision.phase is TrailPhase.TRAILING:
+            self._spawn(self._again(kept.plan, command), f"rest of {entry.client_order_id}")
+
+    async def _again(self, plan: Plan, command: SubmitOrder) -> None:
+        if self.send_rest is None or self._trading.state is not TradingState.ACTIVE:
+            return
+        ack = await self.send_rest(command)
+        what = format_command(command)
+        if ack.outcome is Outcome.REFUSED:
+            text = f"what was left of its entry is not sent anew ({what}): {ack.message}"
+            self._voice.notice(plan, Severity.WARNING, text)
+        else:
+            text = f"what was left of its entry is sent anew, with legs of its own: {what}"
+            self._voice.notice(plan, Severity.INFO, text)
+        self._books.note("trail", subject_of(plan.entry), {"text": text})
 
     async def _move(self, kept: _Kept, action: Move) -> None:
         kept.moved_at = self._clocks.monotonic()
@@ -379,8 +410,6 @@ class Protection:
         )
         kept.family = None
         if not await self._on_disk(kept, f"protection: {in_words(order)}"):
-            return
-        if self._flattening() or self._trading.state is TradingState.HALTED:
             return
         oco = order.order_class is OrderClass.OCO
         sent = await self._execution.submit(

@@ -6,7 +6,8 @@ price) as the market makes new highs. Both legs rest at the broker from the firs
 engine runs, the stop stays where it was. What else there is to do is what the broker leaves open:
 
 - an entry that is filled in part has no legs at work yet. After `partial_s`, or at once when the
-  stop's price is reached, the rest of it is canceled, and they take hold of what was bought.
+  stop's price is reached, the rest of it is canceled, and they take hold of what was bought. What
+  is left of a limit order is sent anew then, with legs of its own.
 - legs that went with the entry, or were rejected, are sent anew for what was bought and is held.
 
 `decide` says which, from a `Plan` (journaled) and a `Sight` (what is so at this moment). It never
@@ -20,9 +21,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from console.engine.commands import Level
+from console.engine.commands import Level, SubmitOrder
 from console.engine.state import (
+    OrderClass,
     OrderState,
+    OrderType,
     OrderView,
     Side,
     TimeInForce,
@@ -119,9 +122,13 @@ class Sight(Struct, frozen=True, kw_only=True):
 
 
 class Cut(Struct, frozen=True):
-    """Cancel what is left of the entry, so that the broker's legs take hold."""
+    """Cancel what is left of the entry, so that the broker's legs take hold.
+
+    `again`: what is left may be sent anew then, as an order of its own.
+    """
 
     why: str
+    again: bool = False
 
 
 class Move(Struct, frozen=True):
@@ -159,6 +166,30 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 # -- where a stop stands -------------------------------------------------------------------------
+
+
+def rest_of(plan: Plan, entry: OrderView) -> SubmitOrder | None:
+    """What was cut off an entry as a command of its own; None where it can't be sent anew.
+
+    Its id names the entry, so that it is carried out once.
+    """
+    left = _open(entry)
+    if left <= 0 or entry.order_type is not OrderType.LIMIT:
+        return None
+    profit = None if plan.take_profit is None else Level(price=plan.take_profit)
+    return SubmitOrder(
+        id=f"rest-of-{entry.client_order_id}",
+        source=entry.source,
+        symbol=plan.symbol,
+        side=plan.side,
+        qty=left,
+        order_type=OrderType.LIMIT,
+        limit_price=entry.limit_price,
+        time_in_force=plan.time_in_force,
+        order_class=OrderClass.OTO if profit is None else OrderClass.BRACKET,
+        take_profit=profit,
+        stop_loss=Level(trail_price=plan.trail_price, trail_percent=plan.trail_percent),
+    )
 
 
 def tick_of(price: Decimal) -> Decimal:
@@ -312,7 +343,7 @@ def _partly_filled(plan: Plan, sight: Sight, bare: Decimal, partial_s: float) ->
     if reached(plan, sight.price):
         action: Action = Cut(f"{sight.price} is at the stop")
     elif left == 0:
-        action = Cut(f"it is filled in part for {partial_s:g} s")
+        action = Cut(f"it is filled in part for {partial_s:g} s", again=True)
     else:
         note = f"the legs wait for the rest of the entry, which is canceled in {left:.0f} s"
         return replace(decision, note=note)

@@ -123,9 +123,10 @@ async def test_killed_between_a_moves_row_and_its_request_the_old_stop_stays(
     doubtful = await bench.until(
         lambda: next((o for o in bench.engine.view().orders if o.state is OrderState.UNKNOWN), None)
     )
-    view = await until_phase(bench, TrailPhase.TRAILING)
-    assert (view.stop, view.unprotected) == (D(stop["stop_price"]), 0)
     await bench.until(lambda: "settle it" in only_trail(bench).text)
+    view = only_trail(bench)
+    assert (view.phase, view.unprotected) == (TrailPhase.TRAILING, 0)
+    assert view.stop == D(stop["stop_price"])
     await bench.ask(ControlReplay(step_s=60))
     assert [o["id"] for o in await live_stops(other)] == [stop["id"]]
     await bench.ask(SettleOrder(client_order_id=doubtful.client_order_id, outcome="rejected"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from console.broker.session import BrokerSession
+from console.engine import lastprices
 from console.engine.commands import ControlReplay, GetOrder, Outcome, Reconcile
 from console.engine.state import (
     OrderState,
@@ -19,8 +20,12 @@ from console.engine.state import (
     OrderView,
     TradingState,
     TrailPhase,
+    TrailView,
 )
-from tests.faults.harness import Bench, Other, Replay, assert_books_agree
+from console.engine.trail import STEP_PART
+from console.services import market_data_settings
+from signal_bridge import FeedReceiver, Service
+from tests.faults.harness import LIMIT_S, Bench, Other, Replay, assert_books_agree
 from tests.faults.trailing import caught_up, look_often, step, trail, until_phase
 
 D = Decimal
@@ -71,14 +76,35 @@ def inject(market) -> Callable[..., None]:
 async def make_bench(make_settings, market) -> AsyncIterator[Callable[..., Awaitable[Bench]]]:
     benches: list[Bench] = []
 
-    async def make(*values: str) -> Bench:
-        bench = Bench(make_settings(*QUICK, *values), market.port, replay=Replay(market.call))
+    async def make(*values: str, feed: Any = None) -> Bench:
+        settings = make_settings(*QUICK, *values)
+        bench = Bench(settings, market.port, replay=Replay(market.call), feed=feed)
         benches.append(bench)
         return await bench.start()
 
     yield make
     for bench in benches:
         await bench.stop()
+
+
+@pytest.fixture
+def feed(make_settings, market) -> Any:
+    """Market data over the bus."""
+    settings = make_settings()
+    values = market_data_settings(settings, settings.endpoint(market.port))
+    service = Service.start("market-data", json.dumps(values), timeout_s=LIMIT_S)
+    receiver = FeedReceiver(
+        f"tcp://127.0.0.1:{service.ports['market']}",
+        settings.feed.symbols,
+        features=settings.feed.features,
+        history=settings.feed.history,
+        high_water_mark=settings.bus.high_water_mark,
+        stale_after_s=settings.bus.stale_after_s,
+    )
+    receiver.start()
+    yield receiver
+    receiver.stop()
+    service.stop()
 
 
 @pytest.fixture
@@ -190,6 +216,36 @@ async def test_an_entry_that_stays_filled_in_part_is_cut_so_that_its_legs_hold(m
     (told,) = bench.notices("trail")
     assert "the rest of buy 10 IBM is canceled and its legs take hold" in told
     assert bench.order(entry).state is OrderState.CANCELED
+    await assert_books_agree(bench, other, orders=3)
+
+
+@PARTS
+async def test_what_is_cut_off_a_limit_order_is_sent_anew_with_legs_of_its_own(make_bench, other):
+    bench = await make_bench("engine.partial_entry_s=0.3")
+    limit = await bench.price("IBM") + D("0.10")
+    ack = await bench.ask(f"buy 10 IBM @ {limit} tp 190 trail 2")
+    first = ack.order.client_order_id
+    part = (await until_phase(bench, first, TrailPhase.PARTIAL)).unprotected
+    await until_phase(bench, first, TrailPhase.TRAILING)
+    (rest,) = await bench.until(lambda: [t for t in bench.engine.view().trails if t.entry != first])
+    again = await bench.until_state(rest.entry, "FILLED")
+    assert (again.qty, again.limit_price, again.source) == (10 - part, limit, "keyboard")
+    await until_phase(bench, rest.entry, TrailPhase.TRAILING)
+    assert sorted(stop.qty for stop in open_stops(bench)) == sorted([part, 10 - part])
+    assert "sent anew, with legs of its own" in bench.notices("trail")[-1]
+    await assert_books_agree(bench, other, orders=6)
+
+
+@PARTS
+async def test_a_person_who_cancels_the_entry_gets_no_rest_sent_anew(make_bench, other):
+    bench = await make_bench("engine.partial_entry_s=60")
+    limit = await bench.price("IBM") + D("0.10")
+    ack = await bench.ask(f"buy 10 IBM @ {limit} tp 190 trail 2")
+    entry = ack.order.client_order_id
+    await until_phase(bench, entry, TrailPhase.PARTIAL)
+    await bench.ask(f"cancel {entry}")
+    view = await until_phase(bench, entry, TrailPhase.TRAILING)
+    assert view.unprotected == 0
     await assert_books_agree(bench, other, orders=3)
 
 
@@ -368,6 +424,58 @@ async def test_while_no_fresh_price_is_known_the_stop_stays(make_bench, market):
     for _ in range(3):
         await bench.ask(ControlReplay(step_s=60))
     assert trail(bench, entry).stop == view.stop
+
+
+async def test_a_short_entry_trails_down_and_is_bought_back(make_bench, other):
+    bench = await make_bench("risk.allow_short=true")
+    entry = await bought(bench, "sell 10 IBM @ market trail 0.25")
+    views = [await until_phase(bench, entry, TrailPhase.TRAILING)]
+    while views[-1].phase is not TrailPhase.ENDED:
+        await bench.ask(ControlReplay(step_s=15))
+        views.append(await settled_short(bench, other, entry))
+        assert len(views) < 60, views[-1]
+    stops = [view.stop for view in views]
+    assert stops == sorted(stops, reverse=True)
+    assert stops[-1] < stops[0]
+    assert bench.position("IBM") is None
+    assert "bought back" in views[-1].text
+    await assert_books_agree(bench, other)
+
+
+async def settled_short(bench: Bench, other: Other, entry: str) -> TrailView:
+    trades = await other.ask(lambda s: s.latest_trades(["IBM"]))
+    last = D(str(trades["IBM"]["p"]))
+
+    def is_so() -> bool:
+        view = trail(bench, entry)
+        near = D("0.25") * (1 + STEP_PART) + D("0.01")
+        caught = view.high <= last and view.stop <= max(view.high + near, last + D("0.01"))
+        return view.phase is TrailPhase.ENDED or caught
+
+    await bench.until(is_so)
+    return trail(bench, entry)
+
+
+async def test_the_orders_canceled_at_the_exit_are_not_sent_anew(make_bench, other):
+    bench = await make_bench("engine.on_exit=cancel_orders")
+    entry = await bought(bench, "buy 10 IBM +2% trail 1%")
+    await until_phase(bench, entry, TrailPhase.TRAILING)
+    await bench.stop()
+    assert sorted(o["status"] for o in await other.orders()) == ["canceled", "canceled", "filled"]
+
+
+async def test_the_price_comes_from_the_feed_where_it_has_the_symbol(
+    make_bench, market, feed, monkeypatch
+):
+    monkeypatch.setattr(lastprices, "ASK_EVERY_S", 3600.0)
+    market.call(step_s=5 * MINUTE)
+    market.call(pause=False, speed=60)
+    bench = await make_bench(feed=feed)
+    entry = await bought(bench, "buy 10 SPY @ market trail 0.10")
+    placed = trail(bench, entry).stop
+    await bench.until(
+        lambda: trail(bench, entry).stop > placed or trail(bench, entry).phase is TrailPhase.ENDED
+    )
 
 
 async def test_what_would_close_a_position_takes_no_trailing_leg(bench):

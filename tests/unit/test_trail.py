@@ -141,6 +141,8 @@ TABLE: dict[str, tuple[dict[str, Any], Plan | None, TrailPhase, Any]] = {
     "the last move was refused": (
         RESTING | {"price": D(183), "underway": stop(name="next", state=S.REJECTED)},
         None, P.TRAILING, MOVE),
+    "it fell below the stop, and the broker has not seen it": (
+        RESTING | {"price": D("180.20")}, plan(high=D(183)), P.TRAILING, None),
     "it fell back below where the stop belongs": (
         RESTING | {"price": D(181)}, plan(high=D(183)), P.TRAILING, Move(stop(), D("180.99"))),
     "two stops: the one that lags is moved": (
@@ -460,6 +462,7 @@ events = st.lists(
         st.tuples(st.just("trade"), cents),
         st.tuples(st.just("stale"), st.none()),
         st.tuples(st.just("refused"), cents),
+        st.tuples(st.just("seen"), cents),
     ),
     max_size=40,
 )
@@ -483,7 +486,7 @@ def test_whatever_happens_it_never_loosens_never_oversells_and_hides_nothing(
         elif what in ("trade", "refused"):
             broker.trade(value)
         stood = {name: s.stop_price for name, s in broker.stops.items()}
-        price = value if what in ("trade", "refused") else None
+        price = value if what in ("trade", "refused", "seen") else None
         decision = broker.look(price, accept=what != "refused")
         for name, one in broker.stops.items():
             assert broker.plan.sign * (one.stop_price - stood.get(name, best)) >= 0
