@@ -14,7 +14,7 @@ use crate::levels::Levels;
 use crate::node::{Kind, Part};
 use crate::passes::{self, map2};
 use crate::recursions::{Pair, Place, Rule, Runs, Single};
-use crate::store::Store;
+use crate::store::{Store, prefetch};
 use crate::stream::{Plan, Reading};
 use crate::window::{Highest, Lowest};
 use crate::windowed::ANCHORED;
@@ -153,6 +153,10 @@ impl<'p> Blocks<'p> {
         let mut waiting = None;
         for first in (0..bars).step_by(BLOCK) {
             let len = BLOCK.min(bars - first);
+            let next = first + len..bars.min(first + len + BLOCK);
+            sources
+                .iter()
+                .for_each(|source| prefetch(&source[next.clone()]));
             columns.check_finite(first..first + len)?;
             // Whole anchors, so that no pass has a remainder.
             let end = first + len.next_multiple_of(ANCHORED);
