@@ -128,13 +128,13 @@ async def test_a_signals_trace_goes_on_in_the_order(
 
 @pytest.mark.parametrize("kind", ["stalls", "refuses", "is gone"])
 async def test_a_dead_collector_neither_slows_nor_stops_trading(
-    make_settings: Make, until_async: Until, kind: str
+    make_settings: Make, until_async: Until, free_port: Callable[[], int], kind: str
 ) -> None:
     with collecting(stalls=kind == "stalls") as collector:
         collector.answer = 503
         url = collector.url
         if kind == "is gone":
-            url = "http://127.0.0.1:9/v1/traces"
+            url = f"http://127.0.0.1:{free_port()}/v1/traces"
         values = ("telemetry.queue=16", "telemetry.timeout_s=60", "risk.duplicate_window_s=0")
         async with running(make_settings, url, *values) as host:
             tracer = host._tracer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -180,3 +181,44 @@ def test_a_full_queue_loses_and_counts() -> None:
     assert traced.tracer.lost == 4 + 1 + 6
     traced.spans()
     assert traced.tracer.taken == 16
+
+
+class Moody(Kept):
+    """Takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.takes = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.asked += 1
+        if self.takes:
+            return super().export(spans)
+        logging.getLogger("opentelemetry.exporter.x").error("code: %s, reason: %s", 503, "full")
+        return SpanExportResult.FAILURE
+
+
+def test_a_collector_that_fails_and_recovers_is_told_once_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, until: Callable[..., Any]
+) -> None:
+    for name in ("FIRST_WAIT_S", "LONGEST_WAIT_S", "LOOK_EVERY_S"):
+        monkeypatch.setattr(f"console.tracing.{name}", 0.01)
+    caplog.set_level(logging.INFO)
+    moody, traced = Moody(), Traced()
+    traced.kept = moody
+    traced.tracer.start()
+    for asked in (1, 2, 3):
+        traced.filled(order())
+        until(lambda asked=asked: traced.tracer.lost == asked)
+    assert traced.tracer.taken == 0
+    moody.takes = True
+    traced.filled(order())
+    until(lambda: traced.tracer.taken == 1)
+    traced.tracer.stop(LIMIT_S)
+    told = [(r.levelname, r.getMessage()) for r in caplog.records if r.name == "console.tracing"]
+    assert [level for level, _ in told] == ["WARNING", "INFO"]
+    assert "503" in told[0][1]
+    assert "3 were lost" in told[1][1]
+    # The library's own word for each batch is not passed on.
+    assert not [r for r in caplog.records if r.name.startswith("opentelemetry")]
