@@ -71,6 +71,15 @@ _OUTCOMES = {
 }
 
 
+def _is_other_leg(order: OrderView, leg: OrderView) -> bool:
+    """Whether they are a bracket's two legs, or the two orders of which one cancels the other."""
+    if order.client_order_id == leg.client_order_id or order.side is not leg.side:
+        return False
+    pair = (order.client_order_id, order.parent), (leg.client_order_id, leg.parent)
+    (name, parent), (its_name, its_parent) = pair
+    return (parent is not None and parent in (its_name, its_parent)) or name == its_parent
+
+
 def _orders(count: int) -> str:
     return f"{count} order{'' if count == 1 else 's'}"
 
@@ -352,19 +361,25 @@ class Desk:
         return self._about(command, sent, report)
 
     def _check_instead(self, old: OrderView, new: OrderView, way: Way) -> RiskReport:
-        """The new order must pass as if the old one weren't there; till it is gone both reserve."""
-        price = self._books.sent_at(old.client_order_id).price
+        """The new order must pass as if the old one weren't there; till it is gone both reserve.
+
+        Nor the other leg of a pair: of the two only one can trade.
+        """
         remaining = new if new.qty is None else replace(new, qty=new.qty - old.filled_qty)
         if remaining.qty is not None and remaining.qty <= 0:
             return refused(
                 "quantity", f"> {old.filled_qty}", str(new.qty),
                 f"{old.filled_qty} are filled already", "give a larger quantity, or cancel",
             )  # fmt: skip
-        self._gatekeeper.order_changed(replace(old, state=OrderState.REPLACED), price)
+        aside = [old, *(o for o in self._books.open_orders() if _is_other_leg(o, old))]
+        prices = [self._books.sent_at(order.client_order_id).price for order in aside]
+        for order, price in zip(aside, prices, strict=True):
+            self._gatekeeper.order_changed(replace(order, state=OrderState.REPLACED), price)
         try:
             return self._check(remaining, way)
         finally:
-            self._gatekeeper.order_changed(old, price)
+            for order, price in zip(aside, prices, strict=True):
+                self._gatekeeper.order_changed(order, price)
 
     # -- canceling and closing ---------------------------------------------------------------
 

@@ -298,6 +298,7 @@ class Protection:
             exited=family.exited,
             stops=family.stops,
             underway=None if plan.sending is None else self._books.find(plan.sending),
+            profit=family.profit,
             lost=None if lost is None else _how_lost(lost, family),
             lost_at=None if lost is None else lost.stop_price,
             held=self._books.held_qty(plan.symbol),

@@ -100,6 +100,8 @@ class Sight(Struct, frozen=True, kw_only=True):
     """Open stops of this plan that are at work."""
     underway: OrderView | None = None
     """The order named by `Plan.sending`; None where it is not known here."""
+    profit: Decimal | None = None
+    """Where the open profit leg stands."""
     lost: OrderState | None = None
     """How the newest stop ended, where none is open."""
     lost_at: Decimal | None = None
@@ -316,7 +318,8 @@ def _taking_in(plan: Plan, sight: Sight, entry: OrderView) -> Plan:
         if price is not None:
             high = better(plan, high, price)
     live = plan.live or (entry.state.is_final and any(_at_work(s) for s in sight.stops))
-    return replace(plan, high=high, stop=stop, live=live)
+    profit = plan.take_profit if sight.profit is None else sight.profit
+    return replace(plan, high=high, stop=stop, live=live, take_profit=profit)
 
 
 def _at_work(stop: OrderView) -> bool:

@@ -24,6 +24,8 @@ class Family(Struct, frozen=True, kw_only=True):
     exited: Decimal
     stops: tuple[OrderView, ...]
     """Open stops at work: an entry's own are so once the entry has ended."""
+    profit: Decimal | None
+    """The price of the open profit leg."""
     lost: OrderView | None
     """The newest stop that ended, where none is open."""
     expired: bool
@@ -80,6 +82,7 @@ def family_of(plan: Plan, books: Books) -> Family:
         filled=sum((order.filled_qty for order in chain), Decimal(0)),
         exited=sum((order.filled_qty for order in found.values()), Decimal(0)),
         stops=stops,
+        profit=_profit(found),
         lost=None if stops else _lost(found),
         expired=any(order.state is OrderState.EXPIRED for order in found.values()),
         reserved=sum(
@@ -106,6 +109,17 @@ def _lineage(name: str, books: Books) -> Iterator[OrderView]:
         seen.add(order.client_order_id)
         yield order
         order = books.find(order.replaced_by) if order.replaced_by else None
+
+
+def _profit(found: dict[str, OrderView]) -> Decimal | None:
+    prices = (
+        order.limit_price
+        for order in found.values()
+        if order.order_type is OrderType.LIMIT
+        and not order.state.is_final
+        and order.state not in _NOT_THERE
+    )
+    return next(prices, None)
 
 
 def _lost(found: dict[str, OrderView]) -> OrderView | None:

@@ -232,7 +232,7 @@ async def test_what_is_cut_off_a_limit_order_is_sent_anew_with_legs_of_its_own(m
     assert (again.qty, again.limit_price, again.source) == (10 - part, limit, "keyboard")
     await until_phase(bench, rest.entry, TrailPhase.TRAILING)
     assert sorted(stop.qty for stop in open_stops(bench)) == sorted([part, 10 - part])
-    assert "sent anew, with legs of its own" in bench.notices("trail")[-1]
+    await bench.until(lambda: "sent anew, with legs of its own" in bench.notices("trail")[-1])
     await assert_books_agree(bench, other, orders=6)
 
 
@@ -349,6 +349,23 @@ async def test_a_leg_canceled_by_hand_ends_it_and_what_is_bare_is_said(bench, ot
     assert "taken in hand: keyboard" in told
     assert "UNPROTECTED 10 IBM" in told
     await assert_books_agree(bench, other, orders=3)
+
+
+async def test_a_stop_moved_by_hand_stays_there_until_the_price_goes_on(bench, other):
+    entry = await bought(bench, "buy 10 IBM tp 190 trail 2")
+    view = await until_phase(bench, entry, TrailPhase.TRAILING)
+    (leg,) = open_stops(bench)
+    closer = view.stop + 1
+    moved = await bench.ask(f"replace {leg.client_order_id} stop {closer}")
+    assert moved.outcome is Outcome.ACCEPTED, moved.message
+    await bench.until(lambda: trail(bench, entry).stop == closer)
+    profit = next(o for o in bench.engine.view().orders if o.limit_price == 190)
+    nearer = await bench.ask(f"replace {profit.client_order_id} @ 189")
+    assert nearer.outcome is Outcome.ACCEPTED, nearer.message
+    await bench.until(lambda: "take profit 189" in trail(bench, entry).text)
+    await bench.ask(ControlReplay(step_s=30))
+    assert [o.stop_price for o in open_stops(bench)] == [closer]
+    await assert_books_agree(bench, other)
 
 
 async def test_a_leg_canceled_by_another_program_ends_it_too(bench, other):
