@@ -103,8 +103,6 @@ class Result:
     cash: Decimal
     positions: Sequence[tuple[str, Decimal, Decimal]]
     """Symbol, signed quantity and last price of what is held at the end."""
-    orders: Sequence[Order]
-    fills: Sequence[Execution]
     refusals: Sequence[Refusal]
     at: NDArray[np.int64]
     equity: NDArray[np.float64]
@@ -113,6 +111,27 @@ class Result:
     journal: str
     hash: str
     """SHA-256 of `journal`: equal for equal runs."""
+    order_rows: Sequence[tuple[Any, ...]] = field(repr=False)
+    fill_rows: Sequence[tuple[Any, ...]] = field(repr=False)
+
+    @cached_property
+    def orders(self) -> list[Order]:
+        """Every order as it was sent."""
+        return [
+            Order(at, identity, symbol, side, Decimal(qty), bid, ask)
+            for at, identity, symbol, side, qty, bid, ask in self.order_rows
+        ]
+
+    @cached_property
+    def fills(self) -> list[Execution]:
+        """Every execution, in the order of time."""
+        orders = self.orders
+        return [
+            Execution(
+                at, orders[order], symbol, side, Decimal(qty), Decimal(price), Decimal(position)
+            )
+            for at, order, symbol, side, qty, price, position in self.fill_rows
+        ]
 
     @cached_property
     def trades(self) -> list[Trade]:
@@ -185,11 +204,6 @@ def _run_native(recording: Recording, strategy: Strategy, conditions: Conditions
 
 
 def _result(strategy: Strategy, conditions: Conditions, told: dict[str, Any]) -> Result:
-    orders = [Order(*row) for row in told["orders"]]
-    fills = [
-        Execution(at, orders[order], symbol, side, qty, price, position)
-        for at, order, symbol, side, qty, price, position in told["fills"]
-    ]
     return Result(
         strategy=strategy.title(),
         parameters=strategy.values(),
@@ -203,8 +217,6 @@ def _result(strategy: Strategy, conditions: Conditions, told: dict[str, Any]) ->
         halted=told["halted"],
         cash=told["cash"],
         positions=told["positions"],
-        orders=orders,
-        fills=fills,
         refusals=[Refusal(*row) for row in told["refusals"]],
         at=told["curve_at"],
         equity=told["curve_equity"],
@@ -212,6 +224,8 @@ def _result(strategy: Strategy, conditions: Conditions, told: dict[str, Any]) ->
         closes=told["closes"],
         journal=told["journal"],
         hash=told["hash"],
+        order_rows=told["orders"],
+        fill_rows=told["fills"],
     )
 
 

@@ -1,5 +1,5 @@
 //! Bars a second through exchange, features and a strategy: `cargo run --release -p backtest --example
-//! backtest_speed -- DIR`. Prints one line of JSON, the best of some rounds.
+//! backtest_speed -- DIR [PARAMETERS as JSON]`. Prints one line of JSON, the best of some rounds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ fn main() {
     let folder = std::env::args()
         .nth(1)
         .expect("a folder of recorded prices");
+    let parameters = std::env::args().nth(2).unwrap_or_else(|| "{}".to_owned());
     let recording = Arc::new(Recording::load(Path::new(&folder)).expect("it loads"));
     // Random prices lose money in the end; a halted account would trade no more.
     let limits = serde_json::json!({"max_drawdown_pct": 100, "max_daily_loss_pct": 100});
@@ -24,7 +25,7 @@ fn main() {
     };
     let (mut best, mut orders, mut refused, mut bars) = (0.0f64, 0, 0, 0);
     for _ in 0..ROUNDS {
-        let mut strategy = EmaCross::default();
+        let mut strategy: EmaCross = serde_json::from_str(&parameters).expect("parameters");
         let features = strategy.features();
         let begun = Instant::now();
         let outcome = run(&recording, &settings, &features, &mut strategy, &mut || {

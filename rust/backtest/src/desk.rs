@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use common::messages::TradingState;
 use execution_engine::plan::{Holding, Plan, Sizing};
-use paper_exchange::core::{Exchange, NewOrder, Phase, Side, Update};
+use paper_exchange::core::{Exchange, NewOrder, Phase, Side};
 use paper_exchange::recording::Recording;
 use paper_exchange::replay::SymbolId;
 use risk_manager::gate::{self, Gate, OpenOrder};
@@ -38,6 +38,10 @@ pub(crate) struct Desk {
     watch: Option<Watch>,
     /// Signed, by symbol.
     held: Vec<Decimal>,
+    /// Symbols whose position the gate doesn't know yet.
+    moved: Vec<usize>,
+    /// Open orders that the gate knows.
+    told: Vec<String>,
     orders: HashMap<Uuid, usize>,
     reversals: Vec<Reversal>,
     last_equity: Decimal,
@@ -89,6 +93,8 @@ impl Desk {
             gate: limits.map(Gate::new),
             watch,
             held: vec![Decimal::ZERO; ids.len()],
+            moved: Vec::new(),
+            told: Vec::new(),
             orders: HashMap::new(),
             reversals: Vec::new(),
             last_equity: cash,
@@ -173,7 +179,6 @@ impl Desk {
         for id in open {
             // It may have gone with another one.
             let _ = exchange.cancel(ACCOUNT, id);
-            self.forget(id, exchange);
         }
         let held = self.held[symbol];
         if held.is_zero() {
@@ -234,9 +239,6 @@ impl Desk {
                 out.journal
                     .order(at, &order.client_order_id, name, side, qty);
                 self.orders.insert(order.id, out.orders.len());
-                if let Some(gate) = &mut self.gate {
-                    gate.set_order(&order.client_order_id, name, open_order(side, qty));
-                }
                 out.orders.push(OrderRow {
                     at,
                     client_order_id: order.client_order_id,
@@ -262,6 +264,7 @@ impl Desk {
         order: &gate::Order,
         exchange: &Exchange,
     ) -> Option<(&'static str, String)> {
+        self.tell_gate(exchange);
         let gate = self.gate.as_mut()?;
         let now = (exchange.now() - self.began) as f64 / NANOS;
         gate.set_session(exchange.phase() == Phase::Regular);
@@ -314,34 +317,29 @@ impl Desk {
         });
     }
 
-    /// Takes in that something was filled: `left` is still open of the order.
-    pub(crate) fn filled(&mut self, symbol: usize, update: &Update, position: Decimal) {
+    /// Takes in that something was filled.
+    pub(crate) fn filled(&mut self, symbol: usize, position: Decimal) {
         self.held[symbol] = position;
-        let order = &update.order;
-        if let Some(gate) = &mut self.gate {
-            let name = &self.names[symbol];
-            let price = order.filled_avg_price().unwrap_or_default();
-            gate.set_position(name, position, price);
-            if order.status.is_open() {
-                let open = open_order(order.side, order.remaining());
-                gate.set_order(&order.client_order_id, name, open);
-            } else {
-                gate.remove_order(&order.client_order_id);
-            }
-        }
+        self.moved.push(symbol);
     }
 
-    /// An order that is open no more.
-    pub(crate) fn ended(&mut self, client_order_id: &str) {
-        if let Some(gate) = &mut self.gate {
-            gate.remove_order(client_order_id);
+    /// Tells the gate what has changed since it was asked last.
+    fn tell_gate(&mut self, exchange: &Exchange) {
+        let Some(gate) = self.gate.as_mut() else {
+            return;
+        };
+        for symbol in self.moved.drain(..) {
+            let price = exchange.market().get(self.ids[symbol].index()).mark();
+            let price = price.unwrap_or_default();
+            gate.set_position(&self.names[symbol], self.held[symbol], price);
         }
-    }
-
-    fn forget(&mut self, id: Uuid, exchange: &Exchange) {
-        if let Some(order) = exchange.account(ACCOUNT).order(id) {
-            let id = order.client_order_id.clone();
-            self.ended(&id);
+        for id in self.told.drain(..) {
+            gate.remove_order(&id);
+        }
+        for order in exchange.account(ACCOUNT).open_orders() {
+            let open = open_order(order.side, order.remaining());
+            gate.set_order(&order.client_order_id, &order.symbol, open);
+            self.told.push(order.client_order_id.clone());
         }
     }
 

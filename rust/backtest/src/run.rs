@@ -314,7 +314,7 @@ impl<S: Strategy> Run<'_, S> {
         }
         self.exchange.advance(day.session.post_close);
         self.heard()?;
-        self.exchange.take_batch();
+        self.exchange.drop_batch();
         Ok(())
     }
 
@@ -520,7 +520,6 @@ impl<S: Strategy> Run<'_, S> {
                         self.outcome
                             .journal
                             .ended(update.at, id, update.event.word());
-                        self.desk.ended(id);
                     }
                     UpdateEvent::PendingNew | UpdateEvent::New | UpdateEvent::Replaced => {}
                 }
@@ -539,7 +538,7 @@ impl<S: Strategy> Run<'_, S> {
         };
         let order = self.desk.order_of(fill.order_id).unwrap_or_default();
         let position = fill.position_qty;
-        self.desk.filled(number, update, position);
+        self.desk.filled(number, position);
         let journal = &mut self.outcome.journal;
         let id = &update.order.client_order_id;
         journal.fill(fill.at, id, fill.side, fill.qty, fill.price);

@@ -143,6 +143,7 @@ fn native<S: Strategy<Error = Infallible> + Send>(
     outcome.map_err(|error| interrupted.unwrap_or_else(|| refused(error)))
 }
 
+/// Amounts of orders and fills are text: few readers want them, and a Python `Decimal` is dear to make.
 fn told(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyDict>> {
     let told = PyDict::new(py);
     let names: Vec<_> = outcome
@@ -170,7 +171,7 @@ fn told(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyDict>> {
             order.client_order_id,
             &names[order.symbol],
             order.side.word(),
-            order.qty,
+            order.qty.to_string(),
             order.bid,
             order.ask,
         ))?;
@@ -183,9 +184,9 @@ fn told(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyDict>> {
             fill.order,
             &names[fill.symbol],
             fill.side.word(),
-            fill.qty,
-            fill.price,
-            fill.position,
+            fill.qty.to_string(),
+            fill.price.to_string(),
+            fill.position.to_string(),
         ))?;
     }
     told.set_item("fills", fills)?;

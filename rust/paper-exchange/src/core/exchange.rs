@@ -439,6 +439,12 @@ impl Exchange {
         self.marked = true;
     }
 
+    /// Forgets what changed since the last call, where nobody remembers it.
+    pub fn drop_batch(&mut self) {
+        self.facts.clear();
+        self.dirty.clear();
+    }
+
     /// What changed since the last call, to be remembered before anybody is told.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let mut facts = std::mem::take(&mut self.facts);
