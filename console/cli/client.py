@@ -24,7 +24,7 @@ from console.engine.commands import (
 )
 from console.engine.events import AnyEvent, MarketFrame
 from console.engine.grammar import GrammarError, parse_line
-from console.engine.link import LinkError, RemoteLink
+from console.engine.link import LinkError, NotSent, RemoteLink
 from console.engine.runtime import RuntimeInfo
 from console.engine.state import (
     EngineView,
@@ -257,6 +257,8 @@ async def carry_out(
     """Send one command, print what was answered, and answer the exit code."""
     try:
         ack = await link.request(command, timeout_s=timeout_s)
+    except NotSent as error:
+        return fail(str(error), UNAVAILABLE)
     except LinkError as error:
         return fail(f"{error}; look at it with trading-console status", UNKNOWN)
     order = ack.order

@@ -50,6 +50,8 @@ OnEvent = Callable[[AnyEvent | MarketFrame], None]
 
 TIMEOUT_S = 20.0
 """A little above the engine's own limit on a command, so that its own words arrive."""
+SEND_S = 3.0
+"""How long a command may wait for a connection; it waits for no engine to come."""
 BACKLOG = 5_000
 """Events that may wait for a listener."""
 FRAME_PERIOD_S = 1 / 30
@@ -63,6 +65,10 @@ class LinkError(Exception):
     """The engine can't be reached, or doesn't answer in time. A command sent may have arrived."""
 
 
+class NotSent(LinkError):
+    """Nothing listened: the command has not left, and it never will."""
+
+
 class Link(Protocol):
     """See the module. All of it is for the loop that `listen` and `request` are called in."""
 
@@ -70,7 +76,8 @@ class Link(Protocol):
         """Send one command and wait for its answer.
 
         Raises:
-            LinkError: no answer in time, or no engine.
+            LinkError: no answer in time; it may be carried out all the same.
+            NotSent: no engine.
         """
         ...
 
@@ -156,7 +163,7 @@ class LocalLink:
                 self._engine.handle(command), self._engine_loop
             )
         except RuntimeError as error:
-            raise LinkError("the engine has stopped; start it again") from error
+            raise NotSent("the engine has stopped; start it again") from error
         limit = TIMEOUT_S if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit):
@@ -244,11 +251,19 @@ class RemoteLink:
             answer = asyncio.get_running_loop().create_future()
             self._waiting[command.id] = answer
         limit = TIMEOUT_S if timeout_s is None else timeout_s
+        sent = False
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(min(limit, SEND_S)):
                 await socket.send(encode(command))
+            sent = True
+            async with asyncio.timeout(limit):
                 return await asyncio.shield(answer)
         except TimeoutError:
+            if not sent:
+                raise NotSent(
+                    f"nobody listens at {self._runtime.url('commands')}, nothing was sent; is the "
+                    f"engine (pid {self._runtime.pid}) still running?"
+                ) from None
             raise LinkError(
                 f"no answer from {self._runtime.url('commands')} within {limit:g} s; is the engine "
                 f"(pid {self._runtime.pid}) still running? The command may still be carried out"
@@ -475,6 +490,7 @@ __all__ = [
     "Link",
     "LinkError",
     "LocalLink",
+    "NotSent",
     "OnEvent",
     "RemoteLink",
     "RuntimeInfo",

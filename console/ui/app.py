@@ -268,11 +268,15 @@ class ConsoleApp(Deeds, inherit_bindings=False):
             return c.Ack(
                 id=command.id, outcome=c.Outcome.REFUSED, message="not connected to the engine"
             )
+        from console.engine.link import NotSent
+
         limit = PREVIEW_TIMEOUT_S if quiet else REQUEST_TIMEOUT_S
         try:
             async with asyncio.timeout(limit + 1):
                 ack = await self.link.request(command, timeout_s=limit)
             return _with_order(command, ack)
+        except NotSent as error:
+            return c.Ack(id=command.id, outcome=c.Outcome.REFUSED, message=str(error))
         except TimeoutError:
             words = f"the engine did not answer within {limit:g} s"
         except Exception as error:  # noqa: BLE001  the person must learn that the outcome is open

@@ -359,9 +359,13 @@ class Plain:
         return answer is not None and answer.lower() in ({word} if kill else {"yes", "y"})
 
     async def _request(self, command: c.AnyCommand) -> c.Ack:
+        from console.engine.link import NotSent
+
         assert self._link is not None
         try:
             return await self._link.request(command, timeout_s=REQUEST_TIMEOUT_S)
+        except NotSent as error:
+            return c.Ack(id=command.id, outcome=c.Outcome.REFUSED, message=str(error))
         except Exception as error:  # noqa: BLE001  the person must learn that the outcome is open
             return c.Ack(id=command.id, outcome=c.Outcome.UNKNOWN, message=str(error))
 

@@ -13,7 +13,7 @@ import zmq.asyncio
 
 from console.engine.commands import CancelAll
 from console.engine.events import AnyEvent, ConnectionChanged, MarketFrame, Snapshot
-from console.engine.link import LinkError, RemoteLink
+from console.engine.link import NotSent, RemoteLink
 from console.engine.runtime import RuntimeInfo
 from console.engine.state import ConnectionState, EngineView, TradingState
 
@@ -95,7 +95,7 @@ async def test_a_command_waits_for_no_engine_to_come() -> None:
     router.unbind(f"tcp://127.0.0.1:{port}")
     link = RemoteLink(_runtime(1, port), with_feed=False)
     try:
-        with pytest.raises(LinkError, match="no answer"):
+        with pytest.raises(NotSent, match="nothing was sent"):
             await link.request(CancelAll(), timeout_s=0.3)
         router.bind(f"tcp://127.0.0.1:{port}")
         # The next one reaches it, and it alone: what was asked before is not carried out late.

@@ -15,6 +15,7 @@ from textual.events import Key
 from console.engine import commands as c
 from console.engine import events as e
 from console.engine import state as s
+from console.engine.link import NotSent
 from console.ui.screens.dialogs import ConfirmDialog, KillDialog
 from console.ui.store import Fact
 
@@ -515,3 +516,31 @@ async def test_many_refusals_leave_room_for_the_way_out(make_app: MakeApp) -> No
         await until(pilot, lambda: "REFUSED" in screen_text(pilot.app))
         await until(pilot, lambda: "check_7" in screen_text(pilot.app))
         assert "esc back, to change it" in screen_text(pilot.app)
+
+
+async def test_what_has_not_left_is_refused_and_not_in_doubt(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+
+    async def nobody(command: Any, *, timeout_s: float | None = None) -> c.Ack:
+        raise NotSent("no engine listens at tcp://127.0.0.1:5557; nothing was sent")
+
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        await pilot.press("b", *"25", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        link.request = nobody  # type: ignore[method-assign]
+        await pilot.press("enter")
+        await until(pilot, lambda: "no engine listens" in screen_text(pilot.app))
+        assert "REFUSED" in screen_text(pilot.app)
+        assert "IN DOUBT" not in screen_text(pilot.app)
+
+
+async def test_a_lost_engine_leaves_no_badge_that_says_well(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        assert "broker●" in screen_text(pilot.app)
+        gone = s.ConnectionView(name="engine", state=s.ConnectionState.LOST, since=NOW)
+        link.emit(e.ConnectionChanged(connection=gone))
+        await until(pilot, lambda: "engine lost" in screen_text(pilot.app))
+        assert "broker●" not in screen_text(pilot.app)

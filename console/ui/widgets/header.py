@@ -112,6 +112,8 @@ class Header(Lined):
     def _connections(self, *, brief: bool = False) -> list[Part]:
         store = self.store
         parts: list[Part] = []
+        if store.phase is not Phase.CONNECTED:  # nobody knows how they are
+            return parts
         for connection in store.connections.values():
             well = connection.state is ConnectionState.CONNECTED
             mark, ink = _MARKS[connection.state]
