@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from console.broker.answers import clean
-from console.broker.errors import BrokerError, BrokerNotFound, OutcomeUnknown
+from console.broker.errors import BrokerError, BrokerNotFound
 from console.engine.books import Books, SentAt
+from console.engine.canceling import Canceling
 from console.engine.clocks import Clocks, MarketClock
 from console.engine.commands import (
     Ack,
     CancelAll,
-    CancelOrder,
     ClosePosition,
     Command,
     Level,
@@ -29,6 +28,7 @@ from console.engine.feed import Feed
 from console.engine.measures import Measures, Way, moment
 from console.engine.orders import SETTLEMENTS, in_words, moved, new_client_order_id
 from console.engine.protection import Protection
+from console.engine.replies import about, not_open, refusal
 from console.engine.risk import Gatekeeper, passed_in_words, refused
 from console.engine.sizing import (
     level_price,
@@ -43,7 +43,6 @@ from console.engine.state import (
     OrderType,
     OrderView,
     PositionView,
-    Refusal,
     RiskReport,
     Side,
     TimeInForce,
@@ -55,20 +54,12 @@ if TYPE_CHECKING:
     from console.broker.session import BrokerSession
 
 CANCEL_TIMEOUT_S = 5.0
-GONE_PATIENCE_S = 1.0
-"""What the broker won't cancel may have ended; so long the news of it may take."""
 
 ASSETS_KEPT = 5_000
 _NO_CANCEL_CURES = frozenset(
     {"trading_state", "order_rate", "quantity", "symbol", "order_in_doubt"}
 )
 _WITH_LEGS = (OrderClass.BRACKET, OrderClass.OTO)
-_OUTCOMES = {
-    OrderState.REJECTED: Outcome.REFUSED,
-    OrderState.REFUSED: Outcome.REFUSED,
-    OrderState.UNKNOWN: Outcome.UNKNOWN,
-    OrderState.SENDING: Outcome.UNKNOWN,
-}
 
 
 def _is_other_leg(order: OrderView, leg: OrderView) -> bool:
@@ -78,10 +69,6 @@ def _is_other_leg(order: OrderView, leg: OrderView) -> bool:
     pair = (order.client_order_id, order.parent), (leg.client_order_id, leg.parent)
     (name, parent), (its_name, its_parent) = pair
     return (parent is not None and parent in (its_name, its_parent)) or name == its_parent
-
-
-def _orders(count: int) -> str:
-    return f"{count} order{'' if count == 1 else 's'}"
 
 
 class Desk:
@@ -112,6 +99,7 @@ class Desk:
         self._clocks = clocks
         self._market = market
         self._protection = protection
+        self.canceling = Canceling(books, execution, protection)
         self._measures = measures
         self._blocked = blocked
         self._compare = compare
@@ -130,7 +118,7 @@ class Desk:
         if problem is None:
             problem = await self._unknown_symbol(command.symbol)
         if problem is not None:
-            return self._refusal(command, problem)
+            return refusal(command, problem)
         await self._feed.ensure_quote(command.symbol)
         return await self._checked(command, way)
 
@@ -145,10 +133,10 @@ class Desk:
             None if account is None else account.equity,
         )
         if isinstance(shares, RiskReport):
-            return self._refusal(command, shares)
+            return refusal(command, shares)
         client_order_id = command.client_order_id or new_client_order_id()
         if not command.preview and self._books.find(client_order_id) is not None:
-            return self._refusal(
+            return refusal(
                 command,
                 refused(
                     "client_order_id", "unused", client_order_id,
@@ -165,9 +153,7 @@ class Desk:
             else:
                 loss = level_price(command.stop_loss, price)
         except ValueError as error:
-            return self._refusal(
-                command, refused("levels", "a price", "none", str(error), "give prices")
-            )
+            return refusal(command, refused("levels", "a price", "none", str(error), "give prices"))
         report = self._check(
             order,
             way,
@@ -179,7 +165,7 @@ class Desk:
         if command.preview or not report.allowed:
             if not command.preview:
                 order = self._record_refusal(order, report, way)
-            return self._refusal(command, report, None if command.preview else order)
+            return refusal(command, report, None if command.preview else order)
         if plan is not None:
             self._protection.begin(plan)
         self._books.note("checked", client_order_id, {"text": passed_in_words(report)})
@@ -304,15 +290,15 @@ class Desk:
             return self._about(command, earlier)
         old = self._books.find(command.client_order_id)
         if old is None or old.state.is_final or old.id is None:
-            return self._not_open(command, command.client_order_id, old)
+            return not_open(command, command.client_order_id, old)
         if (problem := malformed_change(command)) is not None:
-            return self._refusal(command, problem)
+            return refusal(command, problem)
         if (reason := self._blocked()) is not None:
-            return self._refusal(command, refused("ready", "ready", "not ready", reason))
+            return refusal(command, refused("ready", "ready", "not ready", reason))
         await self._feed.ensure_quote(old.symbol)
         old = self._books.find(command.client_order_id)
         if old is None or old.state.is_final or old.id is None:
-            return self._not_open(command, command.client_order_id, old)
+            return not_open(command, command.client_order_id, old)
         trail = {"trail_percent" if old.trail_percent is not None else "trail_price": command.trail}
         wanted = {
             name: value
@@ -343,7 +329,7 @@ class Desk:
         )
         report = self._check_instead(old, new, way)
         if not report.allowed:
-            return self._refusal(command, report, self._record_refusal(new, report, way))
+            return refusal(command, report, self._record_refusal(new, report, way))
         changes = {
             "trail" if name.startswith("trail") else name: (
                 value.value if isinstance(value, TimeInForce) else f"{value:f}"
@@ -381,109 +367,7 @@ class Desk:
             for order, price in zip(aside, prices, strict=True):
                 self._gatekeeper.order_changed(order, price)
 
-    # -- canceling and closing ---------------------------------------------------------------
-
-    async def cancel(self, command: CancelOrder) -> Ack:
-        """Ask for a cancellation; accepted means that the broker took the wish."""
-        order = self._books.find(command.client_order_id)
-        if order is None or order.state.is_final:
-            return self._not_open(command, command.client_order_id, order)
-        self._protection.taken_in_hand(command.source, order=order.client_order_id)
-        return await self._cancel_one(command, order)
-
-    async def _cancel_one(self, command: Command, order: OrderView) -> Ack:
-        try:
-            await self._execution.cancel(order)
-        except OutcomeUnknown as error:
-            return Ack(id=command.id, outcome=Outcome.UNKNOWN, message=str(error), order=order)
-        except BrokerError as error:
-            current = self._books.find(order.client_order_id) or order
-            report = refused("broker", "cancelable", current.state.value, str(error), error.remedy)
-            return self._refusal(command, report, current)
-        current = self._books.find(order.client_order_id) or order
-        return Ack(
-            id=command.id, outcome=Outcome.ACCEPTED, message="cancel asked for", order=current
-        )
-
-    async def cancel_all(self, command: CancelAll) -> Ack:
-        """Cancel what is open, all or of one symbol."""
-        wanted = [
-            order
-            for order in self._books.open_orders()
-            if command.symbol in (None, order.symbol) and order.id is not None
-        ]
-        self._protection.taken_in_hand(command.source, symbol=command.symbol)
-        if command.symbol is not None:
-            acks = [await self._cancel_one(command, order) for order in wanted]
-            failed = [ack for ack in acks if ack.outcome is not Outcome.ACCEPTED]
-            if failed and not await self._all_gone([ack.order for ack in failed]):
-                return next(ack for ack in failed if self._is_open(ack.order))
-        else:
-            try:
-                answers = await self._execution.cancel_all()
-            except OutcomeUnknown as error:
-                return Ack(id=command.id, outcome=Outcome.UNKNOWN, message=str(error))
-            except BrokerError as error:
-                report = refused("broker", "reachable", "no", str(error), error.remedy)
-                return self._refusal(command, report)
-            return await self._about_each(command, answers, wanted)
-        count = len(wanted)
-        return Ack(
-            id=command.id,
-            outcome=Outcome.ACCEPTED,
-            message=f"cancel asked for {_orders(count)} in {command.symbol}",
-            orders=tuple(wanted),
-        )
-
-    async def _about_each(
-        self, command: Command, answers: list[dict[str, Any]], wanted: list[OrderView]
-    ) -> Ack:
-        """What the broker answered for each order; those it won't cancel are named."""
-        refusals = [
-            (answer, self._books.find(str(answer.get("id"))))
-            for answer in answers
-            if int(answer.get("status") or 0) >= 400
-        ]
-        asked = f"cancel asked for {_orders(len(answers) - len(refusals))}"
-        known = [order for _, order in refusals if order is not None]
-        if len(known) == len(refusals) and (not known or await self._all_gone(known)):
-            return Ack(id=command.id, outcome=Outcome.ACCEPTED, message=asked, orders=tuple(wanted))
-        kept = tuple(
-            self._kept(answer, order)
-            for answer, order in refusals
-            if order is None or self._is_open(order)
-        )
-        left = {order.client_order_id for order in known}
-        return Ack(
-            id=command.id,
-            outcome=Outcome.REFUSED,
-            message="; ".join((asked, *(refusal.message for refusal in kept))),
-            refusals=kept,
-            orders=tuple(order for order in wanted if order.client_order_id not in left),
-        )
-
-    def _kept(self, answer: dict[str, Any], order: OrderView | None) -> Refusal:
-        identity = str(answer.get("id"))[:60]
-        body = answer.get("body")
-        words = clean(str(body.get("message") or "")) if isinstance(body, dict) else ""
-        name = identity if order is None else f"{in_words(order)} ({order.client_order_id})"
-        return Refusal(
-            check="broker",
-            limit="cancelable",
-            value="not known" if order is None else order.state.value,
-            message=f"not {name}: {words or 'the broker answered'} ({answer.get('status')})",
-            remedy="see orders, then cancel it by itself",
-        )
-
-    def _is_open(self, order: OrderView | None) -> bool:
-        current = None if order is None else self._books.find(order.client_order_id)
-        return current is None or not current.state.is_final
-
-    async def _all_gone(self, orders: Sequence[OrderView | None]) -> bool:
-        """Whether they have ended; canceling one leg of a bracket ends the other, say."""
-        return await self._books.until(
-            lambda: not any(self._is_open(order) for order in orders), GONE_PATIENCE_S
-        )
+    # -- closing -----------------------------------------------------------------------------
 
     async def close(self, command: ClosePosition) -> Ack:
         """Cancel the symbol's open orders, wait until they are gone, then close at the market."""
@@ -496,16 +380,16 @@ class Desk:
                 f"there is no position in {command.symbol}",
                 "see positions",
             )
-            return self._refusal(command, report)
+            return refusal(command, report)
         if not 0 < command.fraction <= 1:
             report = refused(
                 "size", "above 0, up to 1", str(command.fraction),
                 f"{command.fraction} is no part of a position", "give a part of it, such as half",
             )  # fmt: skip
-            return self._refusal(command, report)
+            return refusal(command, report)
         if (problem := await self._no_use_canceling(command)) is not None:
-            return self._refusal(command, problem)
-        canceled = await self.cancel_all(
+            return refusal(command, problem)
+        canceled = await self.canceling.all(
             CancelAll(id=command.id, source=command.source, symbol=command.symbol)
         )
         if canceled.outcome is Outcome.UNKNOWN:
@@ -522,7 +406,7 @@ class Desk:
                     f"open orders of {command.symbol} are not gone after {CANCEL_TIMEOUT_S:g} s",
                     "cancel or settle them, then close again",
                 )  # fmt: skip
-                return self._refusal(command, report)
+                return refusal(command, report)
         return await self.submit(self._closing(command))
 
     def _closing(self, command: ClosePosition) -> SubmitOrder:
@@ -580,7 +464,7 @@ class Desk:
                 f"{command.client_order_id} is not in doubt",
                 "only orders in UNKNOWN can be settled",
             )  # fmt: skip
-            return self._refusal(command, report, order)
+            return refusal(command, report, order)
         known = {state.value.lower(): state for state in SETTLEMENTS}
         outcome = known.get(command.outcome.lower())
         if outcome is None:
@@ -588,7 +472,7 @@ class Desk:
                 "settle", ", ".join(sorted(known)), command.outcome[:40],
                 f"{command.outcome[:40]!r} is no outcome", "give one of them",
             )  # fmt: skip
-            return self._refusal(command, report, order)
+            return refusal(command, report, order)
         settled = moved(order, outcome, at=self._books.now(), reason=f"settled by {command.source}")
         self._books.record(settled, f"settled as {outcome.value} by {command.source}")
         await self._try_compare()
@@ -602,47 +486,5 @@ class Desk:
     # -- answers -----------------------------------------------------------------------------
 
     def _about(self, command: Command, order: OrderView, report: RiskReport | None = None) -> Ack:
-        outcome = _OUTCOMES.get(order.state, Outcome.ACCEPTED)
-        refusals: tuple[Refusal, ...] = ()
-        if outcome is Outcome.REFUSED:
-            refusals = refused("broker", "accepted", order.state.value, order.reason).refusals
-        return Ack(
-            id=command.id,
-            outcome=outcome,
-            message=order.reason or f"{in_words(order)}: {order.state.value}",
-            refusals=refusals,
-            order=order,
-            risk=report,
-            trail=self._protection.view_of(order) if order.order_class in _WITH_LEGS else None,
-        )
-
-    def _refusal(self, command: Command, report: RiskReport, order: OrderView | None = None) -> Ack:
-        return Ack(
-            id=command.id,
-            outcome=Outcome.ACCEPTED if report.allowed else Outcome.REFUSED,
-            message="; ".join(refusal.message for refusal in report.refusals),
-            refusals=report.refusals,
-            order=order,
-            risk=report,
-        )
-
-    def _not_open(self, command: Command, identity: str, order: OrderView | None) -> Ack:
-        if order is None:
-            report = refused(
-                "order",
-                "known",
-                identity[:60],
-                f"no order {identity[:60]!r} is known",
-                "see orders",
-            )
-        elif order.state.is_final:
-            report = refused(
-                "order", "open", order.state.value, f"{in_words(order)} is {order.state.value}"
-            )
-        else:
-            report = refused(
-                "order", "at the broker", order.state.value,
-                f"{in_words(order)} is {order.state.value}: it has no id at the broker yet",
-                "wait for its outcome, or settle it",
-            )  # fmt: skip
-        return self._refusal(command, report, order)
+        trail = self._protection.view_of(order) if order.order_class in _WITH_LEGS else None
+        return about(command, order, report, trail)

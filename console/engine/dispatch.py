@@ -144,9 +144,9 @@ class Dispatch:
             case ReplaceOrder():
                 return await self._desk.replace(command)
             case CancelOrder():
-                return await self._desk.cancel(command)
+                return await self._desk.canceling.one(command)
             case CancelAll():
-                return await self._desk.cancel_all(command)
+                return await self._desk.canceling.all(command)
             case ClosePosition():
                 return await self._desk.close(command)
             case SettleOrder():
