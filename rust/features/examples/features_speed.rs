@@ -10,6 +10,22 @@ use features::{Bar, Columns, Layout, Path, Plan, STANDARD, State, compute_many, 
 
 const MINUTES: usize = 390;
 const BARS: usize = 100_000;
+const RECURSIVE: [&str; 14] = [
+    "ema_12",
+    "ema_26",
+    "rsi_14",
+    "macd",
+    "macd_signal",
+    "macd_hist",
+    "atr_14",
+    "adx_14",
+    "plus_di_14",
+    "minus_di_14",
+    "obv",
+    "keltner_upper",
+    "keltner_middle",
+    "keltner_lower",
+];
 /// Short rounds, so that some of them are undisturbed.
 const SHORT: usize = 2_000;
 
@@ -94,6 +110,21 @@ fn main() {
         black_box(&out);
     });
     rows.push(("batch_in_cache", in_cache));
+    // What it can't do without: the recursions alone, with what they make, and the results' memory.
+    let recursive = Plan::new(&RECURSIVE).expect("they are of the full set");
+    let recursions = best(SHORT, || {
+        let out = &mut out[..RECURSIVE.len() * SHORT];
+        compute_on(Path::best(), &recursive, &few, out).expect("the walk is sound");
+        black_box(&out);
+    });
+    rows.push(("recursions_in_cache", recursions));
+    let mut value = 0.0;
+    let written = best(BARS, || {
+        value += 1.0;
+        out.fill(value);
+        black_box(&out);
+    });
+    rows.push(("results_filled_with_one_number", written));
     let symbols = BARS / MINUTES;
     let series = columns_of([&high, &low, &close, &volume], symbols * MINUTES);
     let rows_of_many = &mut out[..STANDARD.len() * symbols * MINUTES];

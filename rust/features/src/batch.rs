@@ -89,10 +89,10 @@ impl<'a> Columns<'a> {
     /// Whether the bars in `range` hold finite numbers only.
     #[inline(always)]
     pub(crate) fn check_finite(&self, range: Range<usize>) -> Result<(), BatchError> {
-        // Sums of zeros stay zero; only NaN and infinity break that. Four lanes, so that it is SIMD.
-        let mut lanes = [0.0; 4];
+        // Sums of zeros stay zero; only NaN and infinity break that. In many lanes none waits.
+        let mut lanes = [0.0; 16];
         for column in [self.high, self.low, self.close, self.volume] {
-            let chunks = column[range.clone()].chunks_exact(4);
+            let chunks = column[range.clone()].chunks_exact(16);
             lanes[0] += chunks.remainder().iter().map(|x| x * 0.0).sum::<f64>();
             for chunk in chunks {
                 for (lane, x) in lanes.iter_mut().zip(chunk) {

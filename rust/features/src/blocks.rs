@@ -78,8 +78,14 @@ struct Extreme {
     before: usize,
     high: Series,
     low: Series,
-    /// What makes percent of a distance between them.
-    scale: Series,
+    /// What makes percent of a distance between them, for those who want it.
+    scale: Option<Series>,
+}
+
+impl Extreme {
+    fn scale(&self) -> &[f64] {
+        self.scale.as_ref().expect("whoever wants it was planned")
+    }
 }
 
 impl<'p> Blocks<'p> {
@@ -94,17 +100,25 @@ impl<'p> Blocks<'p> {
         let mut needs = Needs::default();
         kinds().for_each(|kind| needs.add(*kind));
         let mut extremes: Vec<Extreme> = Vec::new();
-        for (window, before) in kinds().filter_map(|kind| kind.extremes()) {
-            let before = before.next_multiple_of(8);
-            match extremes.iter_mut().find(|known| known.window == window) {
-                Some(known) => known.before = known.before.max(before),
-                None => extremes.push(Extreme {
+        for kind in kinds() {
+            let Some((window, before)) = kind.extremes() else {
+                continue;
+            };
+            let known = extremes.iter().position(|known| known.window == window);
+            let known = known.unwrap_or_else(|| {
+                extremes.push(Extreme {
                     window,
-                    before,
+                    before: 0,
                     high: Series::new(len),
                     low: Series::new(len),
-                    scale: Series::new(len),
-                }),
+                    scale: None,
+                });
+                extremes.len() - 1
+            });
+            let extreme = &mut extremes[known];
+            extreme.before = extreme.before.max(before.next_multiple_of(8));
+            if !matches!(kind, Kind::Donchian(_)) {
+                extreme.scale.get_or_insert_with(|| Series::new(len));
             }
         }
         let runs = Runs::new(kinds().flat_map(|kind| kind.recursions()));
@@ -238,7 +252,9 @@ impl<'p> Blocks<'p> {
                 .levels
                 .over::<Lowest>(stretch.low, extreme.window, out);
             let (high, low) = (&extreme.high[range.clone()], &extreme.low[range.clone()]);
-            map2(&mut extreme.scale[range], high, low, f::range_scale);
+            if let Some(scale) = &mut extreme.scale {
+                map2(&mut scale[range], high, low, f::range_scale);
+            }
         }
     }
 

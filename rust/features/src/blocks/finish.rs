@@ -108,7 +108,7 @@ impl<'a> Sources<'a> {
             }
             Kind::Willr(window) => {
                 let extreme = extreme(window);
-                let (high, scale) = (&extreme.high[start..total], &extreme.scale[start..total]);
+                let (high, scale) = (&extreme.high[start..total], &extreme.scale()[start..total]);
                 map3(one, close, high, scale, f::williams_r);
                 [one, &[], &[]]
             }
@@ -121,7 +121,7 @@ impl<'a> Sources<'a> {
             Kind::Stochastic(window, k, d) => {
                 let extreme = extreme(window);
                 let from = start - extreme.before;
-                let (low, scale) = (&extreme.low[from..total], &extreme.scale[from..total]);
+                let (low, scale) = (&extreme.low[from..total], &extreme.scale()[from..total]);
                 let (fast, slow) = (&mut first[..total], &mut second[..total]);
                 map3(
                     &mut fast[from..],
