@@ -13,16 +13,15 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
-from urllib.parse import quote as percent_encoded
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from console.engine.clocks import Clocks, MarketClock
 from console.engine.events import Event, OrderChanged, OrderFilled, PositionsChanged
 from console.engine.journal import Journal
 from console.engine.journal_files import JournalRow
+from console.engine.order_rows import OrderRow, SentAt, in_plain_words, is_anothers, key_of
 from console.engine.orders import (
     OrderPayloadError,
     apply_payload,
@@ -30,7 +29,6 @@ from console.engine.orders import (
     event_time,
     in_words,
     order_from_payload,
-    same_order,
 )
 from console.engine.positions import after_fill, bare_position, price_of_gain
 from console.engine.state import (
@@ -59,33 +57,6 @@ class Reservations(Protocol):
     def position_changed(self, symbol: str, qty: Decimal, price: Decimal) -> None: ...
 
     def filled(self, order: OrderView, qty: Decimal, price: Decimal) -> None: ...
-
-
-class OrderRow(Struct, frozen=True, kw_only=True):
-    """The body of an `order` row."""
-
-    order: OrderView
-    text: str = ""
-    price: Decimal | None = None
-    """What the risk check reckoned with, and what the order reserves at while it is open."""
-    bid: Decimal | None = None
-    ask: Decimal | None = None
-    """The quote that stood when the order was sent."""
-    request: dict[str, Any] | None = None
-    raw: dict[str, Any] | None = None
-
-
-class SentAt(Struct, frozen=True):
-    """What was known of the market when an order was sent."""
-
-    price: Decimal | None = None
-    bid: Decimal | None = None
-    ask: Decimal | None = None
-
-
-def key_of(kind: str, identity: str) -> str:
-    """A journal key; whatever the id holds, the key has no space in it."""
-    return f"{kind}:{percent_encoded(identity, safe='-_.:')}"
 
 
 class Books:
@@ -346,7 +317,7 @@ class Books:
         """The order described, and whether its client order id is one of ours for another order."""
         client_id, identity = payload.get("client_order_id"), payload.get("id")
         known = self.find(str(client_id)) if client_id else None
-        taken = known is not None and _is_anothers(known, payload)
+        taken = known is not None and is_anothers(known, payload)
         if known is None or taken:
             known = self.find(str(identity)) if identity else None
         return known, taken
@@ -408,7 +379,7 @@ class Books:
             return None
         subject = str(payload.get("client_order_id") or payload.get("id") or "?")
         event = str(update.get("event", "?"))
-        self.note("update", subject, {"text": _in_plain_words(update), "raw": dict(update)})
+        self.note("update", subject, {"text": in_plain_words(update), "raw": dict(update)})
         before = self.find(subject)
         order = self.told(payload, f"the broker: {event}")
         if order is not None and event in ("fill", "partial_fill"):
@@ -522,18 +493,3 @@ class Books:
         """Signed; 0 when flat."""
         position = self.positions.get(symbol)
         return Decimal(0) if position is None else position.qty
-
-
-def _is_anothers(known: OrderView, payload: Mapping[str, Any]) -> bool:
-    """Whether the broker's order has the id of one of ours that never came to be, or may not have:
-    what is in doubt is not settled by an order that differs from it.
-    """
-    never = known.state.is_final or known.state is OrderState.UNKNOWN
-    return known.id is None and never and not same_order(known, payload)
-
-
-def _in_plain_words(update: Mapping[str, Any]) -> str:
-    event = str(update.get("event", "?")).replace("_", " ")
-    if update.get("qty") is not None and update.get("price") is not None:
-        return f"{event}: {update['qty']} at {update['price']}"
-    return event

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from console.broker.errors import BrokerError, BrokerNotFound
-from console.engine.books import Books, SentAt
+from console.engine.books import Books
 from console.engine.canceling import Canceling
 from console.engine.clocks import Clocks, MarketClock
 from console.engine.commands import (
@@ -26,6 +26,7 @@ from console.engine.commands import (
 from console.engine.execution import BrokerThread, Execution, Priority
 from console.engine.feed import Feed
 from console.engine.measures import Measures, Way, moment
+from console.engine.order_rows import SentAt
 from console.engine.orders import SETTLEMENTS, in_words, moved, new_client_order_id
 from console.engine.protection import Protection
 from console.engine.replies import about, not_open, refusal
@@ -236,10 +237,10 @@ class Desk:
         self._measures.ended(after, way)
         return after
 
-    async def know(self, symbols: tuple[str, ...]) -> None:
-        """Ask for these symbols' assets before an order needs them."""
-        for symbol in symbols:
-            await self._unknown_symbol(symbol)
+    async def know(self, symbols: tuple[str, ...]) -> list[str]:
+        """Ask for these symbols' assets before an order needs them; why some can't be traded."""
+        found = [await self._unknown_symbol(symbol) for symbol in symbols]
+        return [report.refusals[0].message for report in found if report is not None]
 
     async def _unknown_symbol(self, symbol: str) -> RiskReport | None:
         """Why the broker doesn't trade it; asked once a symbol. No answer is no reason."""

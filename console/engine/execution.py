@@ -26,10 +26,11 @@ from console.broker.errors import (
     DuplicateOrderId,
     OutcomeUnknown,
 )
-from console.engine.books import Books, SentAt
+from console.engine.books import Books
 from console.engine.crash import crash_here
 from console.engine.journal_files import JournalError
 from console.engine.measures import Measures, Way, moment
+from console.engine.order_rows import SentAt
 from console.engine.orders import in_words, lacks_legs, moved, order_request, same_order
 from console.engine.state import TRAIL_SOURCE, OrderState, OrderView
 from console.engine.threads import BrokerThread as BrokerThread

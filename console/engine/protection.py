@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from console.broker.errors import BrokerError, OutcomeUnknown
 from console.engine import trail
-from console.engine.books import Books, SentAt
+from console.engine.books import Books
 from console.engine.clocks import Clocks, MarketClock
 from console.engine.command_lines import format_command
 from console.engine.commands import Ack, Outcome, SubmitOrder
@@ -43,6 +43,7 @@ from console.engine.facts import Facts
 from console.engine.journal import patiently
 from console.engine.journal_files import JournalError
 from console.engine.lastprices import LastPrices
+from console.engine.order_rows import SentAt
 from console.engine.orders import in_words, new_client_order_id
 from console.engine.readiness import Readiness
 from console.engine.state import (

@@ -22,11 +22,12 @@ from console.broker.errors import (
     DuplicateOrderId,
     OutcomeUnknown,
 )
-from console.engine.books import Books, SentAt
+from console.engine.books import Books
 from console.engine.clocks import SYSTEM_CLOCKS, MarketClock
 from console.engine.events import Event, OrderChanged
 from console.engine.execution import LOOK_UP_AFTER_S, BrokerThread, Execution, Priority
 from console.engine.journal import Journal
+from console.engine.order_rows import SentAt
 from console.engine.state import OrderState, OrderType, OrderView, Side, TimeInForce
 
 NOW = datetime(2013, 6, 3, 14, 0, tzinfo=UTC)
