@@ -86,6 +86,7 @@ def test_the_wheel_holds_themes_settings_samples_and_stubs(wheel: Path) -> None:
         "console/themes/light.toml",
         "console/sample/NOTICE",
         "console/sample/bars_1min.parquet",
+        "console/strategies/ema_cross.py",
         "signal_bridge/__init__.pyi",
         "signal_bridge/py.typed",
     ):
@@ -102,7 +103,16 @@ def test_it_is_the_installed_package_that_runs(installed: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["config", "check"], ["config", "show"], ["doctor"]]
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["config", "check"],
+        ["config", "show"],
+        ["doctor"],
+        ["strategy", "list"],
+        ["backtest", "ema_cross", "--symbols", "AIG"],
+    ],
 )
 def test_commands_start_from_the_root_folder(
     installed: Path, tmp_path: Path, arguments: list[str]

@@ -45,6 +45,7 @@ pub(crate) struct Desk {
     orders: HashMap<Uuid, usize>,
     reversals: Vec<Reversal>,
     last_equity: Decimal,
+    multiplier: Decimal,
     began: i64,
 }
 
@@ -98,6 +99,7 @@ impl Desk {
             orders: HashMap::new(),
             reversals: Vec::new(),
             last_equity: cash,
+            multiplier: settings.multiplier.into(),
             began,
         })
     }
@@ -233,7 +235,11 @@ impl Desk {
         let float = |price: Option<Decimal>| price.and_then(|p| p.to_f64()).unwrap_or(f64::NAN);
         let (bid, ask) = (float(quoted.bid), float(quoted.ask));
         let name = &self.names[symbol];
-        match exchange.submit(ACCOUNT, &NewOrder::market(name, side, qty)) {
+        let request = NewOrder {
+            client_order_id: Some((out.orders.len() + 1).to_string()),
+            ..NewOrder::market(name, side, qty)
+        };
+        match exchange.submit(ACCOUNT, &request) {
             Ok(receipt) => {
                 let order = receipt.order;
                 out.journal
@@ -274,7 +280,7 @@ impl Desk {
             last_equity: self.last_equity,
             cash: balances.cash,
             buying_power: balances.buying_power,
-            multiplier: exchange.account(ACCOUNT).multiplier(),
+            multiplier: self.multiplier,
         });
         for (number, id) in self.ids.iter().enumerate() {
             if number != symbol && self.held[number].is_zero() {

@@ -20,6 +20,7 @@ pub struct Curve {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRow {
     pub at: i64,
+    /// Its number in the run, from 1.
     pub client_order_id: String,
     pub symbol: usize,
     pub side: Side,

@@ -4,55 +4,25 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
-use features::{Computer, NameError, Plan};
-use paper_exchange::core::{Exchange, ExchangeSettings, Update, UpdateEvent};
+use features::Plan;
+use paper_exchange::core::{Exchange, Update, UpdateEvent};
 use paper_exchange::recording::Recording;
-use paper_exchange::replay::{self, LEAD, PlayDay, SymbolId, Tick};
+use paper_exchange::replay::{self, LEAD, PlayDay, Tick};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use crate::computers::Computers;
 use crate::desk::{ACCOUNT, Desk};
+use crate::error::BacktestError;
 use crate::outcome::{FillRow, Outcome};
-use crate::settings::{Settings, SettingsError};
+use crate::settings::Settings;
+use crate::setup::{chosen, days, exchange_settings, headline, numbers};
 use crate::strategy::{Bar, Fill, Quote, Signal, Strategy};
 use crate::tape::{Key, Lane};
 use crate::{Portfolio, journal::Journal};
 
 const MINUTE: i64 = 60_000_000_000;
 const NEVER: i64 = i64::MAX;
-
-/// Why there is no outcome.
-#[derive(Debug, thiserror::Error)]
-pub enum BacktestError<E> {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(
-        "no recorded session from {from} to {to}: the recording holds {first} to {last}; choose --from and --to among them"
-    )]
-    NoSession {
-        from: NaiveDate,
-        to: NaiveDate,
-        first: NaiveDate,
-        last: NaiveDate,
-    },
-    #[error(transparent)]
-    Feature(#[from] NameError),
-    #[error("symbol {symbol:?} isn't in the recording; it holds {known}")]
-    Symbol { symbol: String, known: String },
-    #[error("symbol {0:?} is named twice; name it once")]
-    Twice(String),
-    #[error("{symbol}, bar at {at}: {problem}")]
-    Bar {
-        symbol: String,
-        at: i64,
-        problem: features::NotFinite,
-    },
-    #[error("stopped after {0} sessions")]
-    Stopped(usize),
-    #[error("{0}")]
-    Strategy(E),
-}
 
 /// Plays the recording to a strategy that reads `features` (in this order), and says what came of it.
 ///
@@ -109,131 +79,6 @@ pub fn run<S: Strategy>(
         }
     }
     Ok(run.end())
-}
-
-/// The recorded sessions from `from` to `to`; never none.
-fn days<E>(recording: &Recording, settings: &Settings) -> Result<Vec<PlayDay>, BacktestError<E>> {
-    let recorded = recording.sessions();
-    let (first, last) = (recorded[0], recorded[recorded.len() - 1]);
-    let (from, to) = (settings.from.unwrap_or(first), settings.to.unwrap_or(last));
-    let days: Vec<PlayDay> = recorded
-        .iter()
-        .filter(|date| (from..=to).contains(date))
-        .filter_map(|date| PlayDay::recorded(*date))
-        .collect();
-    if days.is_empty() {
-        return Err(BacktestError::NoSession {
-            from,
-            to,
-            first,
-            last,
-        });
-    }
-    Ok(days)
-}
-
-fn chosen<E>(
-    recording: &Recording,
-    settings: &Settings,
-) -> Result<Vec<SymbolId>, BacktestError<E>> {
-    let live = |id: &SymbolId| recording.is_live(*id);
-    if settings.symbols.is_empty() {
-        return Ok(recording.ids().filter(live).collect());
-    }
-    let mut ids: Vec<SymbolId> = Vec::new();
-    for symbol in &settings.symbols {
-        let Some(id) = recording.id(symbol).filter(live) else {
-            let known: Vec<&str> = recording
-                .ids()
-                .filter(live)
-                .map(|id| recording.name(id))
-                .collect();
-            return Err(BacktestError::Symbol {
-                symbol: symbol.clone(),
-                known: known.join(", "),
-            });
-        };
-        if ids.contains(&id) {
-            return Err(BacktestError::Twice(symbol.clone()));
-        }
-        ids.push(id);
-    }
-    // In the recording's order, so that the order in which they are named changes nothing.
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-fn numbers(recording: &Recording, ids: &[SymbolId]) -> Vec<Option<usize>> {
-    let mut by_id = vec![None; recording.symbols().len()];
-    for (number, id) in ids.iter().enumerate() {
-        by_id[id.index()] = Some(number);
-    }
-    by_id
-}
-
-fn exchange_settings(settings: &Settings) -> ExchangeSettings {
-    ExchangeSettings {
-        seed: settings.seed,
-        partial_fills: settings.partial_fills,
-        slippage_bp: settings.slippage_bp,
-        latency: settings.latency(),
-        multiplier: settings.multiplier,
-        opening_cash: settings.cash,
-    }
-}
-
-/// What a run stands under, as the journal's first line.
-fn headline(settings: &Settings, symbols: &[String]) -> String {
-    let Settings {
-        cash,
-        seed,
-        partial_fills,
-        slippage_bp,
-        multiplier,
-        notional_per_signal,
-        min_strength,
-        ..
-    } = settings;
-    format!(
-        "symbols {} cash {cash} seed {seed} partial_fills {partial_fills} slippage_bp {slippage_bp} \
-         latency_ns {} multiplier {multiplier} notional_per_signal {notional_per_signal} \
-         min_strength {min_strength}",
-        symbols.join(","),
-        settings.latency(),
-    )
-}
-
-/// The features of all symbols, and the room for one row of them.
-struct Computers {
-    computer: Option<Computer>,
-    ids: Vec<features::SymbolId>,
-    row: Vec<f64>,
-}
-
-impl Computers {
-    fn new(plan: Option<Plan>, names: &[String]) -> Self {
-        let width = plan.as_ref().map_or(0, Plan::width);
-        let mut computer = plan.map(Computer::new);
-        let ids = names
-            .iter()
-            .filter_map(|name| computer.as_mut().map(|computer| computer.symbol(name)))
-            .collect();
-        Self {
-            computer,
-            ids,
-            row: vec![f64::NAN; width],
-        }
-    }
-
-    /// Takes in a bar. Whether every feature has a value now.
-    #[inline]
-    fn update(&mut self, symbol: usize, bar: &features::Bar) -> Result<bool, features::NotFinite> {
-        let Some(computer) = &mut self.computer else {
-            return Ok(true);
-        };
-        computer.update(self.ids[symbol], bar, &mut self.row)?;
-        Ok(self.row.iter().all(|number| number.is_finite()))
-    }
 }
 
 struct Run<'a, S: Strategy> {
