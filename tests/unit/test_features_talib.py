@@ -120,6 +120,7 @@ def test_a_million_bars_leave_no_drift() -> None:
     found = batch(
         ["sma_20", "stddev_20", "vwap_20", "mfi_14", "realized_vol_20", "donchian_upper"], series
     )
+    # A multiple of 16 from the beginning: its windows have the anchors that they have there.
     tail = Series(*(column[-400:].copy() for column in series.columns))
     fresh = batch(list(found), tail)
     for name, values in found.items():
