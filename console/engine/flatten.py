@@ -268,7 +268,8 @@ class KillSwitch:
         cancelable = self._cancelable()
         if any(order.id is not None for order in cancelable):
             return True
-        return not self._books.positions and not cancelable
+        closing = any(order.source == "flatten" for order in self._books.open_orders())
+        return not cancelable and not (closing and self._books.positions)
 
     def _cancelable(self) -> list[OrderView]:
         """Those of the stragglers that the broker has not been asked about in vain."""

@@ -133,6 +133,24 @@ async def test_an_order_that_is_not_canceled_does_not_keep_it_from_closing(bench
     assert rows[1]["text"] == "not canceled: 1 orders open (BAC)"
 
 
+async def test_it_waits_for_the_closing_orders_that_are_on_their_way_alone(bench, monkeypatch):
+    monkeypatch.setattr(flatten_module, "STEP_TIMEOUT_S", 60.0)
+
+    async def not_sent(position: PositionView) -> OrderView:
+        return order("closing", "flatten")
+
+    monkeypatch.setattr(bench.switch, "_close", not_sent)
+    async with asyncio.timeout(10):
+        assert await bench.switch.run("now") == "not flat yet: 10 IBM"
+    bench.books.record(order("closing", "flatten"), "works")
+    again = asyncio.create_task(bench.switch.run("again", Step.VERIFY))
+    assert not await bench.books.until(again.done, 0.1)
+    bench.books.positions.clear()
+    bench.books.wake()
+    async with asyncio.timeout(10):
+        assert "verified flat" in await again
+
+
 async def test_where_the_broker_does_not_answer_it_goes_on_insisting(bench):
     bench.silent = 20
     async with asyncio.timeout(10):
