@@ -339,7 +339,9 @@ class Engine:
         problem = await self._feed.seed()
         if problem is not None:
             self._facts.notice(Severity.WARNING, "feed", problem)
-        await self._parts.desk.know(self._settings.feed.symbols)
+        for problem in await self._parts.desk.know(self._settings.feed.symbols):
+            text = f"{problem}, and there are no prices of it: look at [feed] symbols"
+            self._facts.notice(Severity.WARNING, f"feed {problem}", text)
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=name)

@@ -18,9 +18,11 @@ from console.engine.events import (
     ServiceChanged,
     Severity,
 )
-from console.engine.state import ConnectionState, ConnectionView, ServiceView
+from console.engine.state import ConnectionState, ConnectionView, NoticeView, ServiceView
 
 OnEvent = Callable[[Any], None]
+NOTICES_KEPT = 50
+"""For faces that come later."""
 
 
 class Facts:
@@ -33,6 +35,7 @@ class Facts:
         self.publish: Callable[[Event], None] | None = None
         self._clocks = clocks
         self._listeners: list[OnEvent] = []
+        self._notices: dict[str, NoticeView] = {}
 
     def subscribe(self, callback: OnEvent) -> Callable[[], None]:
         """Call `callback(event)` for every event from now on; call the answer to end it."""
@@ -63,7 +66,18 @@ class Facts:
     def notice(self, severity: Severity, topic: str, text: str) -> None:
         """Something that a person should read, here and in the log."""
         logger.log(severity.value.upper(), "{}: {}", topic, text)
+        self._notices.pop(topic, None)
+        self._notices[topic] = NoticeView(
+            severity=severity.value, topic=topic, text=text, at=self._clocks.monotonic()
+        )
+        if len(self._notices) > NOTICES_KEPT:
+            del self._notices[next(iter(self._notices))]
         self.emit(Noticed(severity=severity, topic=topic, text=text))
+
+    @property
+    def notices(self) -> tuple[NoticeView, ...]:
+        """The newest of each topic, oldest first."""
+        return tuple(self._notices.values())
 
     def connected(self, connection: ConnectionView) -> None:
         """Where one connection stands now."""

@@ -76,6 +76,7 @@ class Picture:
             fills=tuple(self._newest_fills()),
             risk=self._risk_watch.view,
             equity=self._equity.points(),
+            notices=self._facts.notices,
             trails=self.trails(),
         )
 

@@ -314,6 +314,17 @@ class BarHistory(Struct, frozen=True, kw_only=True):
     volume: tuple[float, ...]
 
 
+class NoticeView(Struct, frozen=True, kw_only=True):
+    """Something a person should read: how bad (info, warning, error), about what, and when, in
+    monotonic seconds.
+    """
+
+    severity: str
+    topic: str
+    text: str
+    at: float
+
+
 class EngineView(Struct, frozen=True, kw_only=True):
     """Everything at one moment; the deltas after it are numbered from `seq` + 1."""
 
@@ -332,6 +343,8 @@ class EngineView(Struct, frozen=True, kw_only=True):
     fills: tuple[FillView, ...] = ()
     """The newest, oldest first; those of before a restart too."""
     risk: RiskView | None = None
+    notices: tuple[NoticeView, ...] = ()
+    """The newest of each topic, oldest first: who comes late reads them too."""
     equity: tuple[EquityPoint, ...] = ()
     """What the account was worth today, minute by minute, oldest first."""
     trails: tuple[TrailView, ...] = ()

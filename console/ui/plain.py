@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from console.engine import commands as c
+from console.engine.events import Snapshot
 from console.engine.grammar import GrammarError, parse_line
 from console.engine.state import ConnectionState, OrderState, OrderView
 from console.ui import format as text
@@ -153,9 +154,12 @@ class Plain:
 
     def _on_event(self, event: Event | MarketFrame) -> None:
         orders = {key: order.state for key, order in self.store.orders.items()}
+        before = {(notice.topic, notice.text) for notice in self.store.notices}
         facts = self.store.apply(event)
-        if facts & Fact.NOTICES and self.store.notices:
-            notice = self.store.notices[-1]
+        newest = list(self.store.notices)[-1:]
+        if isinstance(event, Snapshot):
+            newest = [n for n in self.store.notices if (n.topic, n.text) not in before]
+        for notice in newest if facts & Fact.NOTICES else ():
             head = {"error": "Error: ", "warning": "Warning: "}.get(notice.severity.value, "")
             self.say(f"{head}{notice.text}")
         if facts & Fact.ORDERS and not facts & Fact.SERVICES:  # not a snapshot

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,6 +24,7 @@ from console.engine.state import (
     ConnectionView,
     EngineView,
     FillView,
+    NoticeView,
     OrderState,
     OrderView,
     PositionView,
@@ -191,10 +192,20 @@ class Store:
         self.fills = deque(view.fills, maxlen=MAX_FILLS)
         self.risk = view.risk
         self.engine = None
+        self._recall(view.notices)
         self._set_account(view.account)
         self.curve.recall(view.equity)
         self.set_phase(Phase.CONNECTED)
         return Fact.ALL
+
+    def _recall(self, notices: Sequence[NoticeView]) -> None:
+        """What the engine said before this face listened."""
+        known = {notice.topic: notice for notice in self.notices}
+        for n in notices:
+            mine = known.get(n.topic)
+            if mine is None or (mine.at < n.at and mine.text != n.text):
+                known[n.topic] = Notice(events.Severity(n.severity), n.topic, n.text, n.at)
+        self.notices = deque(sorted(known.values(), key=lambda n: n.at), maxlen=MAX_NOTICES)
 
     def set_phase(self, phase: Phase, failure: str = "") -> Fact:
         """The link's own state: set by whoever holds the link."""
@@ -239,7 +250,8 @@ class Store:
         order = event.order
         before = self.orders.get(order.client_order_id)
         facts = Fact.ORDERS
-        if order.state in _BAD_NEWS and (before is None or before.state is not order.state):
+        changed = before is None or before.state is not order.state
+        if order.state in _BAD_NEWS and changed and not is_superseded(order):
             words = f"{order.side.value} {order.symbol} {order.state.value}: {order.reason}"
             severity = events.Severity.ERROR
             facts |= self.notice(severity, f"order {order.client_order_id}", words.rstrip(": "))

@@ -303,6 +303,16 @@ async def test_state_orders_and_positions_are_there_after_a_restart(make_bench):
     assert bench.position("IBM").qty == D(10)
 
 
+async def test_a_symbol_of_the_feed_that_is_none_is_told_also_to_who_comes_late(make_bench):
+    bench = await make_bench('feed.symbols=["IBM", "ZZZZ"]')
+    told = await bench.until(lambda: bench.notices("feed"))
+    assert "knows no ZZZZ" in told[0]
+    late = bench.engine.snapshot().state.notices
+    assert [(n.severity, n.text) for n in late if n.topic.startswith("feed")] == [
+        ("warning", told[0])
+    ]
+
+
 async def test_the_days_equity_is_told_from_its_beginning_to_who_comes_late(make_bench, market):
     bench = await make_bench()
     await bench.ask("buy 100 IBM")

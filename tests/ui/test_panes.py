@@ -421,3 +421,15 @@ async def test_a_very_small_header_keeps_the_equity(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(22, 6)) as pilot:
         await connected(pilot)
         assert "100,412.18" in screen_text(pilot.app).splitlines()[1]
+
+
+async def test_what_the_engine_said_before_is_told_to_a_late_face(make_app: MakeApp) -> None:
+    old = s.NoticeView(severity="warning", topic="feed", text="no prices of ZZZZ", at=NOW - 60)
+    link = ScriptedLink(start=view(notices=(old,)))
+    async with make_app(link).run_test(size=WIDE) as pilot:
+        await connected(pilot)
+        await until(pilot, lambda: "no prices of ZZZZ" in screen_text(pilot.app))
+        link.emit(e.Noticed(severity=e.Severity.ERROR, topic="feed", text="still none of ZZZZ"))
+        link.emit(e.Snapshot(state=view(seq=link.seq, notices=(old,))))
+        await until(pilot, lambda: "still none of ZZZZ" in screen_text(pilot.app))
+        assert [n.text for n in pilot.app.store.notices] == ["still none of ZZZZ"]
