@@ -184,3 +184,17 @@ fn a_run_can_be_stopped_between_sessions() {
     );
     assert!(matches!(error, Err(BacktestError::Stopped(2))));
 }
+
+#[test]
+fn without_latency_an_order_still_comes_after_its_bar() {
+    let recording = recording(1, u64::MAX);
+    let settings = Settings {
+        latency_ms: 0,
+        ..Settings::default()
+    };
+    let outcome = play(&recording, &settings, &mut Dice::new(2));
+    assert!(!outcome.fills.is_empty());
+    for fill in &outcome.fills {
+        assert!(fill.at > outcome.orders[fill.order].at);
+    }
+}
