@@ -44,7 +44,6 @@ app.add_typer(_exchange, name="exchange")
 app.add_typer(_keys, name="keys")
 app.add_typer(_config, name="config")
 app.add_typer(journal.app, name="journal")
-research.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -495,3 +494,6 @@ def keys_new(
     return make_bus_keys(
         overrides_of(context, config=config, values=values, state_dir=state_dir), style
     )
+
+
+research.register(app)

@@ -119,10 +119,10 @@ def replay(
     values: Values = None,
     style: Output = Format.TEXT,
 ) -> int:
-    """Put recorded prices on the bus, as market-data would; no exchange, no orders.
+    """Put recorded prices on the bus, without an exchange.
 
-    For strategies and screens to be tried on. It binds ports.market and waits for readers: where
-    one is slow it is slower, and nothing is lost."""
+    As market-data would, for strategies and screens to be tried on. It binds ports.market and
+    waits for readers: where one is slow it is slower, and nothing is lost."""
     from console.cli.replay import ReplayRequest, run_replay
 
     overrides = overrides_of(context, config=config, profile=profile, values=values)
