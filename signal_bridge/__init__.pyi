@@ -603,9 +603,7 @@ class Quote:
 class Fill:
     """An execution of one's own; `side` is buy or sell."""
 
-    def __new__(
-        cls, symbol: str, side: str, qty: float, price: float, timestamp: int
-    ) -> Fill: ...
+    def __new__(cls, symbol: str, side: str, qty: float, price: float, timestamp: int) -> Fill: ...
     @property
     def symbol(self) -> str: ...
     @property
