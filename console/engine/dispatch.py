@@ -42,7 +42,7 @@ from console.engine.readiness import Readiness
 from console.engine.reconcile import Reconciled
 from console.engine.risk import refused
 from console.engine.session import SessionWatch
-from console.engine.state import BarHistory, EngineView, Refusal, RiskReport
+from console.engine.state import BarHistory, EngineView, Refusal, RiskReport, TradingState
 from console.engine.story import story_lines
 from console.engine.tradingstate import TradingStateLatch
 from console.engine.trailbook import subject_of
@@ -169,7 +169,11 @@ class Dispatch:
         if loosens and self._trading.state is command.state:
             await self._kill_switch.abandon(f"trading is {command.state} by {command.source}")
         self._readiness.update()
-        return _accepted(command, message=f"trading is {command.state}")
+        message, stops = f"trading is {command.state}", self._protection.trailing()
+        if command.state is TradingState.HALTED and stops:
+            message += f"; trailing stops stay where they are at the broker ({stops}), and "
+            message += "shares that lose theirs get no other"
+        return _accepted(command, message=message)
 
     def _bars(self, command: GetBars) -> Ack:
         history = self._history(command.symbol)

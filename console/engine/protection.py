@@ -15,7 +15,6 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +43,11 @@ from console.engine.journal import patiently
 from console.engine.journal_files import JournalError
 from console.engine.lastprices import LastPrices
 from console.engine.order_rows import SentAt
-from console.engine.orders import in_words, new_client_order_id
+from console.engine.orders import in_words
 from console.engine.readiness import Readiness
 from console.engine.state import (
-    TRAIL_SOURCE,
     OrderClass,
     OrderState,
-    OrderType,
     OrderView,
     TradingState,
     TrailPhase,
@@ -58,7 +55,13 @@ from console.engine.state import (
 )
 from console.engine.tradingstate import TradingStateLatch
 from console.engine.trail import Action, Cut, Decision, End, Move, Plan, Protect, Sight, rest_of
-from console.engine.trailbook import Family, family_of, subject_of
+from console.engine.trailbook import (
+    Family,
+    family_of,
+    protecting_order,
+    subject_of,
+    succeeding_order,
+)
 from console.engine.trailvoice import Said, Voice, view_of
 from console.engine.trailvoice import in_words as in_words_of
 
@@ -70,6 +73,9 @@ MOVES_AT_ONCE, MOVES_PER_S = 10.0, 0.6
 """Requests that all trailing legs together may make: the rest of the broker's 200 a minute is for
 orders that a person gives.
 """
+MOVE_AGAIN_S = 30.0
+"""The longest pause after a move that was refused."""
+TOLD_AFTER_REFUSALS = 3
 ENDED_KEPT = 50
 
 
@@ -91,6 +97,8 @@ class _Kept:
     moved_at: float = -1e9
     tried_at: float = -1e9
     attempts: int = 0
+    moves_refused: int = 0
+    """In a row."""
     cut_off: bool = False
     """The rest of the entry is being canceled by us, and may be sent anew."""
 
@@ -171,6 +179,10 @@ class Protection:
             if not order or order in family.legs:
                 kept.plan = replace(plan, released=who)
                 self._write(kept, f"its legs are canceled by {who}")
+
+    def trailing(self) -> int:
+        """How many stops the engine moves."""
+        return sum(kept.phase is TrailPhase.TRAILING for kept in self._kept.values())
 
     def views(self) -> tuple[TrailView, ...]:
         """Those that have not ended, and those that ended last."""
@@ -300,7 +312,7 @@ class Protection:
             stops=family.stops,
             underway=None if plan.sending is None else self._books.find(plan.sending),
             profit=family.profit,
-            lost=None if lost is None else _how_lost(lost, family),
+            lost=family.how_lost,
             lost_at=None if lost is None else lost.stop_price,
             held=self._books.held_qty(plan.symbol),
             reserved=family.reserved,
@@ -399,8 +411,19 @@ class Protection:
             command_id=None,
         )
         if moved.state in (OrderState.REJECTED, OrderState.REFUSED):
-            text = f"not moved: {moved.reason}"
-            self._books.note("trail", subject_of(kept.plan.entry), {"text": text})
+            self._not_moved(kept, old, moved.reason)
+        else:
+            kept.moves_refused = 0
+
+    def _not_moved(self, kept: _Kept, old: OrderView, reason: str) -> None:
+        """Once may be a race with its fill; what goes on is told, and tried less and less often."""
+        kept.moves_refused += 1
+        kept.moved_at += min(2.0**kept.moves_refused, MOVE_AGAIN_S)
+        text = f"not moved: {reason}"
+        self._books.note("trail", subject_of(kept.plan.entry), {"text": text})
+        if kept.moves_refused == TOLD_AFTER_REFUSALS:
+            text = f"its stop stays at {old.stop_price}: the broker doesn't move it ({reason})"
+            self._voice.notice(kept.plan, Severity.WARNING, text)
 
     async def _protect(self, kept: _Kept, action: Protect) -> None:
         kept.tried_at = self._clocks.monotonic()
@@ -444,55 +467,3 @@ class Protection:
             is_open=not kept.plan.ended,
             urgent=True,
         )
-
-
-def _how_lost(stop: OrderView, family: Family) -> OrderState:
-    return OrderState.EXPIRED if family.expired else stop.state
-
-
-def protecting_order(plan: Plan, action: Protect, now: datetime) -> OrderView:
-    """The exit for shares that have no stop: at the market where its price is reached; with a
-    take-profit both legs, of which one cancels the other; else the stop alone.
-    """
-    kind, order_class = OrderType.STOP, OrderClass.SIMPLE
-    if action.at_market:
-        kind = OrderType.MARKET
-    elif plan.take_profit is not None:
-        kind, order_class = OrderType.LIMIT, OrderClass.OCO
-    return OrderView(
-        client_order_id=new_client_order_id(),
-        symbol=plan.symbol,
-        side=plan.exit_side,
-        order_type=kind,
-        time_in_force=plan.time_in_force,
-        order_class=order_class,
-        qty=action.qty,
-        limit_price=plan.take_profit if kind is OrderType.LIMIT else None,
-        stop_price=plan.stop if kind is OrderType.STOP else None,
-        # One with legs of its own has no parent: the comparison asks for legs that it misses.
-        parent=None if order_class is OrderClass.OCO else plan.entry,
-        state=OrderState.INTENT,
-        source=TRAIL_SOURCE,
-        created_at=now,
-        updated_at=now,
-    )
-
-
-def succeeding_order(old: OrderView, stop: Decimal, now: datetime) -> OrderView:
-    """The order that takes the place of `old` with its stop moved."""
-    return replace(
-        old,
-        client_order_id=new_client_order_id(),
-        id=None,
-        state=OrderState.INTENT,
-        qty=None if old.qty is None else old.qty - old.filled_qty,
-        stop_price=stop,
-        filled_qty=Decimal(0),
-        filled_avg_price=None,
-        replaces=old.client_order_id,
-        replaced_by=None,
-        source=TRAIL_SOURCE,
-        reason="",
-        created_at=now,
-        updated_at=now,
-    )

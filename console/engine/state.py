@@ -145,8 +145,13 @@ class OrderView(Struct, frozen=True, kw_only=True):
 
 
 def is_superseded(order: OrderView) -> bool:
-    """Whether it is a stop of a trailing leg that has moved on: of interest in its story alone."""
-    return order.source == TRAIL_SOURCE and order.state is OrderState.REPLACED
+    """Whether it is a stop of a trailing leg that has moved on, or a move that came too late:
+    of interest in its story alone.
+    """
+    if order.source != TRAIL_SOURCE:
+        return False
+    late = order.replaces is not None and order.state is OrderState.REJECTED
+    return late or order.state is OrderState.REPLACED
 
 
 class PositionView(Struct, frozen=True, kw_only=True):

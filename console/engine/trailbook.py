@@ -1,16 +1,18 @@
-"""The orders that belong to a trailing leg, found in the books."""
+"""The orders that belong to a trailing leg: found in the books, and made for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from console.engine.books import Books
-from console.engine.orders import open_qty
-from console.engine.state import OrderState, OrderType, OrderView
-from console.engine.trail import Plan
+from console.engine.orders import new_client_order_id, open_qty
+from console.engine.state import TRAIL_SOURCE, OrderClass, OrderState, OrderType, OrderView
+from console.engine.trail import Plan, Protect
 
 _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 _NOT_THERE = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.INTENT})
@@ -35,6 +37,13 @@ class Family(Struct, frozen=True, kw_only=True):
     legs: frozenset[str]
     members: frozenset[str]
     exits: tuple[str, ...]
+
+    @property
+    def how_lost(self) -> OrderState | None:
+        """How the newest stop ended, where none is open."""
+        if self.lost is None:
+            return None
+        return OrderState.EXPIRED if self.expired else self.lost.state
 
 
 def subject_of(entry: str) -> str:
@@ -131,3 +140,51 @@ def _lost(found: dict[str, OrderView]) -> OrderView | None:
         and order.state is not OrderState.REPLACED
     ]
     return max(ended, key=lambda order: order.updated_at, default=None)
+
+
+def protecting_order(plan: Plan, action: Protect, now: datetime) -> OrderView:
+    """The exit for shares that have no stop: at the market where its price is reached; with a
+    take-profit both legs, of which one cancels the other; else the stop alone.
+    """
+    kind, order_class = OrderType.STOP, OrderClass.SIMPLE
+    if action.at_market:
+        kind = OrderType.MARKET
+    elif plan.take_profit is not None:
+        kind, order_class = OrderType.LIMIT, OrderClass.OCO
+    return OrderView(
+        client_order_id=new_client_order_id(),
+        symbol=plan.symbol,
+        side=plan.exit_side,
+        order_type=kind,
+        time_in_force=plan.time_in_force,
+        order_class=order_class,
+        qty=action.qty,
+        limit_price=plan.take_profit if kind is OrderType.LIMIT else None,
+        stop_price=plan.stop if kind is OrderType.STOP else None,
+        # One with legs of its own has no parent: the comparison asks for legs that it misses.
+        parent=None if order_class is OrderClass.OCO else plan.entry,
+        state=OrderState.INTENT,
+        source=TRAIL_SOURCE,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def succeeding_order(old: OrderView, stop: Decimal, now: datetime) -> OrderView:
+    """The order that takes the place of `old` with its stop moved."""
+    return replace(
+        old,
+        client_order_id=new_client_order_id(),
+        id=None,
+        state=OrderState.INTENT,
+        qty=None if old.qty is None else old.qty - old.filled_qty,
+        stop_price=stop,
+        filled_qty=Decimal(0),
+        filled_avg_price=None,
+        replaces=old.client_order_id,
+        replaced_by=None,
+        source=TRAIL_SOURCE,
+        reason="",
+        created_at=now,
+        updated_at=now,
+    )

@@ -113,10 +113,15 @@ async def bench(make_bench) -> Bench:
 
 
 def open_stops(bench: Bench) -> list[OrderView]:
+    """Without those of which the successor is there already."""
+    orders = bench.engine.view().orders
+    replaced = {o.replaces for o in orders}
     return [
         o
-        for o in bench.engine.view().orders
-        if o.order_type is OrderType.STOP and not o.state.is_final
+        for o in orders
+        if o.order_type is OrderType.STOP
+        and not o.state.is_final
+        and o.client_order_id not in replaced
     ]
 
 
@@ -416,7 +421,8 @@ async def test_halted_the_stop_stays_where_it_is_until_a_person_resumes(bench, o
     market.call(step_s=5 * MINUTE)
     entry = await bought(bench, "buy 10 SPY @ market trail 0.15")
     placed = (await until_phase(bench, entry, TrailPhase.TRAILING)).stop
-    await bench.ask("halt")
+    halted = await bench.ask("halt")
+    assert "trailing stops stay where they are at the broker (1)" in halted.message
     for _ in range(5):
         await bench.ask(ControlReplay(step_s=60))
     view = await bench.until(
@@ -427,6 +433,22 @@ async def test_halted_the_stop_stays_where_it_is_until_a_person_resumes(bench, o
     await bench.ask("resume")
     await bench.until(lambda: trail(bench, entry).stop > placed)
     assert [o["status"] for o in await other.orders() if o["type"] == "stop"] == ["new"]
+
+
+async def test_moves_that_are_refused_are_told_and_tried_again(bench, other, market, inject):
+    market.call(step_s=5 * MINUTE)
+    entry = await bought(bench, "buy 10 SPY @ market trail 0.15")
+    placed = (await until_phase(bench, entry, TrailPhase.TRAILING)).stop
+    inject(requests=[{"method": "PATCH", "path": "/v2/orders", "status": 422, "count": 3}])
+    for _ in range(5):
+        await bench.ask(ControlReplay(step_s=60))
+    await bench.until(lambda: bench.notices("trail"))
+    (told,) = bench.notices("trail")
+    assert f"its stop stays at {placed}: the broker doesn't move it" in told
+    assert [D(o["stop_price"]) for o in await other.orders() if o["type"] == "stop"] == [placed]
+    await bench.until(lambda: trail(bench, entry).stop > placed)
+    await caught_up(bench, entry)
+    await assert_books_agree(bench, other)
 
 
 async def test_while_no_fresh_price_is_known_the_stop_stays(make_bench, market):

@@ -5,11 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 from pilots import MakeApp, connected, screen_text, until
 from scripted import ScriptedLink, order, view
 
 from console.engine import events as e
 from console.engine import state as s
+from console.engine.grammar import parse_line
+from console.ui.store import Store
+from console.ui.words import describe
 
 D = Decimal
 WIDE = (120, 40)
@@ -85,3 +89,14 @@ async def test_the_story_says_who_manages_which_leg(make_app: MakeApp) -> None:
         await until(pilot, lambda: "ORDER STORY" in screen_text(pilot.app))
         await until(pilot, lambda: "trailing stop 1 %: engine" in screen_text(pilot.app))
         assert "take profit 184.72: at the broker" in screen_text(pilot.app)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("buy 50 IBM @ 181 +2% trail 1%", "take profit +2% and a stop that trails by 1%"),
+        ("buy 50 IBM @ market trail 0.75", "at market with a stop that trails by 0.75"),
+    ],
+)
+def test_what_is_confirmed_names_the_trailing_stop(line: str, words: str) -> None:
+    assert words in describe(parse_line(line), Store())
