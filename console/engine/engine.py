@@ -340,7 +340,7 @@ class Engine:
         if problem is not None:
             self._facts.notice(Severity.WARNING, "feed", problem)
         for problem in await self._parts.desk.know(self._settings.feed.symbols):
-            text = f"{problem}, and there are no prices of it: look at [feed] symbols"
+            text = f"{problem}: take it out of [feed] symbols"
             self._facts.notice(Severity.WARNING, f"feed {problem}", text)
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

@@ -433,3 +433,11 @@ async def test_what_the_engine_said_before_is_told_to_a_late_face(make_app: Make
         link.emit(e.Snapshot(state=view(seq=link.seq, notices=(old,))))
         await until(pilot, lambda: "still none of ZZZZ" in screen_text(pilot.app))
         assert [n.text for n in pilot.app.store.notices] == ["still none of ZZZZ"]
+
+
+@pytest.mark.parametrize("width", [60, 84, 100, 101, 104, 108, 120])
+async def test_a_bid_stands_with_its_ask_or_not_at_all(make_app: MakeApp, width: int) -> None:
+    async with make_app().run_test(size=(width, 34)) as pilot:
+        await connected(pilot)
+        titles = [spot.column.key for spot in pilot.app.trade.feed._place()]
+        assert ("bid" in titles) == ("ask" in titles)

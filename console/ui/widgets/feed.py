@@ -110,6 +110,11 @@ class Feed(Grid):
             Column("age", "AGE", 5),
         )  # fmt: skip
 
+    def fitted(self, columns: list[Column]) -> list[Column]:
+        """A bid without its ask says little; its room is the sparkline's."""
+        both = {"bid", "ask"} <= {column.key for column in columns}
+        return columns if both else [c for c in columns if c.key not in ("bid", "ask")]
+
     @property
     def _known(self) -> tuple[str, ...]:
         """The chosen features that the frame has; others show a dash."""

@@ -106,6 +106,10 @@ class Grid(Painted, can_focus=True):
         """Whether rows keep their places for now; new ones come last."""
         return False
 
+    def fitted(self, columns: list[Column]) -> list[Column]:
+        """Those of the columns for which there is room that make sense together."""
+        return columns
+
     def successor(self, key: str) -> str:
         """The row that the selection goes on to from the selected one; mostly that one itself."""
         return key
@@ -192,6 +196,7 @@ class Grid(Painted, can_focus=True):
             if least.priority == 0:
                 break
             columns.remove(least)
+        columns = self.fitted(columns)
         spare = max(0, room + 1 - sum(c.width + 1 for c in columns))
         x = 1
         for column in columns:
