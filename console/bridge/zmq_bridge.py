@@ -102,6 +102,8 @@ class ZMQPublisher(BusEnd):
     def _configure(self, socket: zmq.Socket[Any]) -> None:
         # A full queue is an error to be waited out, never a message dropped in silence.
         socket.setsockopt(zmq.XPUB_NODROP, 1)
+        # Nothing waits in a queue for a reader that has gone: it would come back to old signals.
+        socket.setsockopt(zmq.IMMEDIATE, 1)
 
     async def publish(
         self, message: Message, topic: str | None = None, *, timeout_s: float | None = None
@@ -154,6 +156,12 @@ class ZMQPublisher(BusEnd):
         await self._subscriber(topic.encode(), time.monotonic() + limit)
 
     def _heard(self, topic: bytes) -> bool:
+        """Whether somebody hears it now; that a reader has gone, its connection says first."""
+        monitor = self._monitor
+        if not self._bind and monitor is not None:
+            monitor.drain()
+            if not monitor.connections:
+                return False
         return any(topic.startswith(prefix) for prefix in self._subscriptions)
 
     async def _subscriber(self, topic: bytes, deadline: float) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,28 @@ async def test_a_signal_waits_for_a_subscriber_who_comes_later() -> None:
             await subscriber.connect(["signal"])
             assert len(await take(subscriber, 1)) == 1
         assert await sending == 1
+
+
+async def test_nothing_waits_for_a_reader_that_has_gone(
+    until_async: Callable[..., Awaitable[Any]],
+) -> None:
+    async with AsyncExitStack() as first_life:
+        first = await first_life.enter_async_context(ZMQSubscriber("tcp://127.0.0.1:*", bind=True))
+        await first.connect(["signal"])
+        async with ZMQPublisher(first.endpoint, timeout_s=LIMIT_S) as publisher:
+            await publisher.publish_signal(Signal("IBM", "long", 1.0, 1))
+            await first_life.aclose()
+            await until_async(lambda: publisher.health().connections == 0)
+            for at in range(2, 5):
+                with pytest.raises(BusTimeoutError, match="nobody listens"):
+                    await publisher.publish_signal(Signal("IBM", "long", 1.0, at), timeout_s=0.05)
+            # Back again it hears what is sent from then on, and nothing of the time between.
+            async with ZMQSubscriber(first.endpoint, bind=True) as second:
+                await second.connect(["signal"])
+                await publisher.publish_signal(Signal("IBM", "flat", 1.0, 9))
+                async with asyncio.timeout(LIMIT_S):
+                    _topic, heard = await anext(second.receive())
+    assert (heard["direction"], heard["timestamp"], heard["seq"]) == ("flat", 9, 2)
 
 
 async def test_topics_are_matched_whole() -> None:
