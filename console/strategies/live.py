@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from console.bridge import (
+    BusHealth,
     BusTimeoutError,
     Heartbeat,
     MarketBar,
@@ -129,6 +130,14 @@ class LiveStrategy:
             addresses.signals, component=f"strategy {self.name}", heartbeat_s=heartbeat_s,
             timeout_s=SEND_S, **bus,
         )  # fmt: skip
+
+    def health(self) -> dict[str, BusHealth]:
+        """How its three connections do; never waits."""
+        return {
+            "market": self._market.health(),
+            "events": self._events.health(),
+            "signals": self._publisher.health(),
+        }
 
     async def run(self, stop: asyncio.Event) -> Counts:
         """Warm up, decide until `stop`, then let go of the bus.

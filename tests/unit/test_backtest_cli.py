@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.cli import main
+from tests.conftest import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -120,6 +121,18 @@ def test_a_strategy_s_own_mistake_is_told_with_its_place(run: Run, tmp_path: Pat
     assert code == 1
     assert f"broken: ZeroDivisionError: division by zero ({file}, line 6, " in err
     assert "a bar of AIG at 1381152600000000000 ns" in err
+
+
+def test_the_example_of_the_manual_runs(run: Run, tmp_path: Path) -> None:
+    manual = (ROOT / "docs" / "strategies.md").read_text()
+    file = tmp_path / "momentum.py"
+    file.write_text(manual.split("```python\n")[1].split("```")[0])
+    code, out, err = run(f"{file}:Momentum", "--param", "window=20", "--format", "json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["strategy"], told["parameters"]) == ("momentum", {"window": 20})
+    assert told["metrics"]["trades"] > 5
+    assert told["positions"] == {}
 
 
 def test_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
