@@ -177,7 +177,9 @@ class SessionWatch:
         self._follow(playing)
         self._market.jump(playing.market_time, self._clocks.monotonic())
         await self.poll()
-        how = "paused" if playing.paused else f"plays at {playing.speed:g}×"
+        how = f"plays at {playing.speed:g}×"
+        if playing.paused:
+            how = f"paused; {how} when it goes on"
         return Ack(id=command.id, outcome=Outcome.ACCEPTED, message=how)
 
 

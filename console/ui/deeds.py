@@ -224,8 +224,9 @@ class Deeds(App[int], inherit_bindings=False):
         self._change_speed(0.5)
 
     def _change_speed(self, factor: float) -> None:
-        speed = self.store.session.speed if self.store.session is not None else 0
-        wanted = max(MIN_SPEED, min(MAX_SPEED, (speed or MIN_SPEED) * factor))
+        wanted = max(MIN_SPEED, min(MAX_SPEED, self.store.playing_speed * factor))
+        if self.store.session is not None and not self.store.session.speed:
+            self.store.playing_speed = wanted  # nobody tells of a speed while it is paused
         self._control(speed=Decimal(str(round(wanted, 3))))
 
     def _control(self, **changes: Any) -> None:

@@ -124,6 +124,8 @@ class Store:
         self.trails: dict[str, TrailView] = {}
         """Trailing legs by the order that has them."""
         self.session: SessionView | None = None
+        self.playing_speed = 1.0
+        """How fast the market's clock runs, or ran before it was paused."""
         self.connections: dict[str, ConnectionView] = {}
         self.services: dict[str, ServiceView] = {}
         self.engine: ConnectionView | None = None
@@ -181,7 +183,7 @@ class Store:
         self.mode = view.mode
         self.ready = view.ready
         self.trading_state, self.trading_reason = view.trading_state, view.trading_reason
-        self.session = view.session
+        self._set_session(view.session)
         self.positions = {p.symbol: p for p in view.positions}
         self.orders = {o.client_order_id: o for o in view.orders}
         self.trails = {t.entry: t for t in view.trails}
@@ -322,8 +324,13 @@ class Store:
 
     def _session_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.SessionChanged)
-        self.session = event.session
+        self._set_session(event.session)
         return Fact.SESSION
+
+    def _set_session(self, session: SessionView | None) -> None:
+        self.session = session
+        if session is not None and session.speed > 0:
+            self.playing_speed = session.speed
 
     def _connection_changed(self, event: events.Event) -> Fact:
         assert isinstance(event, events.ConnectionChanged)

@@ -544,3 +544,18 @@ async def test_a_lost_engine_leaves_no_badge_that_says_well(make_app: MakeApp) -
         link.emit(e.ConnectionChanged(connection=gone))
         await until(pilot, lambda: "engine lost" in screen_text(pilot.app))
         assert "broker●" not in screen_text(pilot.app)
+
+
+async def test_faster_while_paused_means_faster_than_before_the_pause(make_app: MakeApp) -> None:
+    link = ScriptedLink()
+    async with make_app(link).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        session = view().session
+        assert session is not None
+        link.emit(e.SessionChanged(session=replace(session, speed=0.0)))
+        await until(pilot, lambda: "paused" in screen_text(pilot.app))
+        await pilot.press("plus")
+        await until(pilot, lambda: sent(link, c.ControlReplay))
+        await pilot.press("plus")
+        await until(pilot, lambda: len(sent(link, c.ControlReplay)) == 2)
+        assert [r.speed for r in sent(link, c.ControlReplay)] == [20, 40]  # it was 10

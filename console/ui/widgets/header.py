@@ -73,7 +73,7 @@ class Header(Lined):
         ]
         if not session.is_open:
             spans.append((f" opens {text.minute(session.next_open)}", "muted"))
-        if session.speed != 1:
+        if session.speed != 1 or store.mode == "DEMO":
             spans.append(
                 (f" {text.speed(session.speed)}", "warning" if not session.speed else "muted")
             )
