@@ -96,6 +96,8 @@ class SessionWatch:
 
         try:
             answer, sent_at, received_at, playing = await self._reads.run(ask, Priority.LOOK_UP)
+            if playing is not None:  # before: the answer is reckoned on from at this speed
+                self._follow(playing)
             self._market.observe(answer, sent_at, received_at)
         except BrokerError as error:
             self.failed(error)
@@ -103,8 +105,6 @@ class SessionWatch:
         except (KeyError, ValueError, RuntimeError) as error:
             self.failed(BrokerError(f"its clock can't be read: {error}"))
             return False
-        if playing is not None:
-            self._follow(playing)
         self._answered()
         self._tell()
         return True
