@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -116,9 +116,10 @@ class Journal:
         """Why the last flush failed; None once one succeeded again."""
         self._lock = lock
         self._wall_ns = wall_ns
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(CAPACITY)
+        self._rows_waiting: deque[_Waiting] = deque()
+        self._urgent = 0
         self._closed = False
-        self._guard = threading.Lock()
+        self._more = threading.Condition()
         self._reader = sqlite3.connect(path, check_same_thread=False)
         self._reader.execute("PRAGMA query_only=ON")
         self._seq, self._hash = tail_of(self._reader)
@@ -180,7 +181,7 @@ class Journal:
     def _enqueue(self, waiting: _Waiting) -> Future[int]:
         # Not to be cancelled from here on: the row is written whether its caller waits or not.
         waiting.done.set_running_or_notify_cancel()
-        with self._guard:
+        with self._more:
             if self._closed:
                 waiting.done.set_exception(JournalClosed("the journal is closed"))
                 return waiting.done
@@ -188,14 +189,16 @@ class Journal:
                 problem = f"the market time {waiting.market_ns} ns is none"
                 waiting.done.set_exception(RowRefused(f"{waiting.subject}: {problem}"))
                 return waiting.done
-            try:
-                self._queue.put_nowait(waiting)
-            except queue.Full:
-                waiting.done.set_exception(
-                    JournalError(
-                        f"{CAPACITY} rows wait for the disk; it is too slow or stuck: check it"
-                    )
-                )
+            if len(self._rows_waiting) >= CAPACITY:
+                problem = f"{CAPACITY} rows wait for the disk; it is too slow or stuck: check it"
+                waiting.done.set_exception(JournalError(problem))
+                return waiting.done
+            self._rows_waiting.append(waiting)
+            self._urgent += waiting.urgent
+            # Others are found when the writer looks: to wake it for them would cost an order that
+            # is being sent in this moment its turn at the interpreter.
+            if waiting.urgent or len(self._rows_waiting) >= GROUP:
+                self._more.notify()
         return waiting.done
 
     async def commit(
@@ -230,32 +233,22 @@ class Journal:
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
-            while (first := self._queue.get()) is not None:
-                group, ended = self._group(first)
+            while group := self._next_group():
                 self._flush(connection, group)
-                if ended:
-                    break
         finally:
             connection.close()
 
-    def _group(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """What shares a flush with `first`, and whether the end was among it."""
-        group = [first]
-        urgent = first.urgent
-        until = time.monotonic() + LINGER_S
-        while len(group) < GROUP:
-            try:
-                if urgent:
-                    waiting = self._queue.get_nowait()
-                else:
-                    waiting = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if waiting is None:
-                return group, True
-            urgent = urgent or waiting.urgent
-            group.append(waiting)
-        return group, False
+    def _next_group(self) -> list[_Waiting]:
+        """What shares the next flush; nothing once the journal is closed and all is written."""
+        with self._more:
+            while not (self._urgent or self._closed or len(self._rows_waiting) >= GROUP):
+                if not self._more.wait(LINGER_S) and self._rows_waiting:
+                    break
+            group = [
+                self._rows_waiting.popleft() for _ in range(min(GROUP, len(self._rows_waiting)))
+            ]
+            self._urgent -= sum(row.urgent for row in group)
+            return group
 
     def _flush(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
         """Write them in one transaction. Whatever a row holds, the writer outlives it."""
@@ -323,12 +316,11 @@ class Journal:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Flush what waits, end the writer and release the lock. Idempotent."""
-        with self._guard:
+        with self._more:
             if self._closed:
                 return
             self._closed = True
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=timeout_s)
+            self._more.notify()
         self._writer.join(timeout_s)
         self._reader.close()
         self._lock.release()
