@@ -183,6 +183,12 @@ class CircuitBreaker:
             self._failures = 0
             self._closed_at = None
 
+    def rouse(self) -> None:
+        """The broker gave a sign of life elsewhere: the next read may try it at once."""
+        with self._lock:
+            if self._closed_at is not None:
+                self._closed_at = min(self._closed_at, self._clock())
+
     def failed(self, reason: str) -> None:
         """No answer, or one that says the broker is ill."""
         with self._lock:

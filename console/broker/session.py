@@ -339,6 +339,10 @@ class BrokerSession:
             reads_rest=self._breaker.is_open,
         )
 
+    def rouse(self) -> None:
+        """The broker gave a sign of life elsewhere: reads that rest may try it at once."""
+        self._breaker.rouse()
+
     def close(self) -> None:
         """Give all connections back. A request under way ends as it would have; later ones fail."""
         with self._lock:

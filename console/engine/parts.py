@@ -152,6 +152,7 @@ class Parts:
             self.upkeep,
             facts,
             clocks,
+            on_line=session.rouse,
             stale_after_s=settings.broker.updates_stale_s,
             armed=given.armed,
         )

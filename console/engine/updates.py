@@ -40,6 +40,7 @@ class UpdatesWatch:
         facts: Facts,
         clocks: Clocks,
         *,
+        on_line: Callable[[], None],
         stale_after_s: float,
         armed: str | None,
     ) -> None:
@@ -49,6 +50,7 @@ class UpdatesWatch:
         self._upkeep = upkeep
         self._facts = facts
         self._clocks = clocks
+        self._on_line = on_line
         self._armed = armed
         self._stale_after_s = stale_after_s
         self._looked_at = clocks.monotonic()
@@ -115,6 +117,8 @@ class UpdatesWatch:
             )
         )
         again = connection is ConnectionState.CONNECTED and not was_connected
+        if again:
+            self._on_line()
         if self._any_lost() or again:
             # Nothing is replayed.
             self._readiness.updates_missed()

@@ -158,6 +158,19 @@ def test_one_read_goes_ahead_and_opens_the_way_for_the_others() -> None:
     breaker.check()
 
 
+def test_a_sign_of_life_ends_the_rest_for_one_read() -> None:
+    breaker = CircuitBreaker(threshold=1, rest_s=2.0, clock=Clock())
+    breaker.rouse()
+    breaker.check()
+    breaker.failed("no answer")
+    breaker.rouse()
+    breaker.check()
+    with pytest.raises(CircuitOpen):
+        breaker.check()
+    breaker.failed("no answer")
+    assert breaker.is_open
+
+
 def test_a_success_in_between_keeps_reads_going() -> None:
     breaker = CircuitBreaker(threshold=2, clock=Clock())
     for _ in range(5):
