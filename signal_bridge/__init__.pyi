@@ -697,6 +697,16 @@ class Tape:
         ("bar", symbol, start, open, high, low, close, volume, trade_count, vwap).
         """
 
+@final
+class BacktestRows:
+    """Orders and fills of a run, amounts as Decimal; made anew with each call."""
+
+    def orders(self) -> list[tuple[Any, ...]]:
+        """(at, client_order_id, symbol, side, qty, bid, ask)"""
+
+    def fills(self) -> list[tuple[Any, ...]]:
+        """(at, place of its order, symbol, side, qty, price, position)"""
+
 def run_backtest(
     recording: Recording,
     settings: str,

@@ -25,6 +25,7 @@ from console.strategies.parameters import Value
 from console.strategies.trades import Execution, Order, Trade, round_trips
 from signal_bridge import (
     NATIVE_STRATEGIES,
+    BacktestRows,
     Recording,
     run_backtest,
     run_native_backtest,
@@ -111,26 +112,20 @@ class Result:
     journal: str
     hash: str
     """SHA-256 of `journal`: equal for equal runs."""
-    order_rows: Sequence[tuple[Any, ...]] = field(repr=False)
-    fill_rows: Sequence[tuple[Any, ...]] = field(repr=False)
+    rows: BacktestRows = field(repr=False)
 
     @cached_property
     def orders(self) -> list[Order]:
         """Every order as it was sent."""
-        return [
-            Order(at, identity, symbol, side, Decimal(qty), bid, ask)
-            for at, identity, symbol, side, qty, bid, ask in self.order_rows
-        ]
+        return [Order(*row) for row in self.rows.orders()]
 
     @cached_property
     def fills(self) -> list[Execution]:
         """Every execution, in the order of time."""
         orders = self.orders
         return [
-            Execution(
-                at, orders[order], symbol, side, Decimal(qty), Decimal(price), Decimal(position)
-            )
-            for at, order, symbol, side, qty, price, position in self.fill_rows
+            Execution(at, orders[order], symbol, side, qty, price, position)
+            for at, order, symbol, side, qty, price, position in self.rows.fills()
         ]
 
     @cached_property
@@ -224,8 +219,7 @@ def _result(strategy: Strategy, conditions: Conditions, told: dict[str, Any]) ->
         closes=told["closes"],
         journal=told["journal"],
         hash=told["hash"],
-        order_rows=told["orders"],
-        fill_rows=told["fills"],
+        rows=told["rows"],
     )
 
 

@@ -296,7 +296,7 @@ impl Desk {
             let (bid, ask, last) = (quoted.bid, quoted.ask, quoted.last);
             gate.set_exact_quote(&self.names[number], bid, ask, last, at);
         }
-        let verdict = gate.check(order, now, true);
+        let verdict = gate.admit(order, now);
         verdict
             .refusals
             .into_iter()

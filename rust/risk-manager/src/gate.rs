@@ -174,6 +174,15 @@ impl Gate {
     /// Judge an order at monotonic second `now`. With `record` and when it is let through, it counts
     /// for duplicates and the rate from now on.
     pub fn check(&mut self, order: &Order, now: f64, record: bool) -> Verdict {
+        self.judge(order, now, record, true)
+    }
+
+    /// The same of an order to be sent where nobody asks for the largest one that would pass.
+    pub fn admit(&mut self, order: &Order, now: f64) -> Verdict {
+        self.judge(order, now, true, false)
+    }
+
+    fn judge(&mut self, order: &Order, now: f64, record: bool, largest: bool) -> Verdict {
         while self
             .recent
             .front()
@@ -181,7 +190,7 @@ impl Gate {
         {
             self.recent.pop_front();
         }
-        let verdict = checks::run(self, order, now);
+        let verdict = checks::run(self, order, now, largest);
         if record && verdict.allowed() {
             self.recent.push_back(Recent {
                 at: now,

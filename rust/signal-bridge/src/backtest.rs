@@ -7,7 +7,7 @@ mod values;
 use std::convert::Infallible;
 
 use backtest::strategies::EmaCross;
-use backtest::{BacktestError, Outcome, Settings, Strategy};
+use backtest::{BacktestError, FillRow, OrderRow, Outcome, Settings, Strategy};
 use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -29,6 +29,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyPortfolio>()?;
     m.add_class::<Recording>()?;
     m.add_class::<Tape>()?;
+    m.add_class::<Rows>()?;
     m.add("NATIVE_STRATEGIES", NATIVE)?;
     m.add_function(wrap_pyfunction!(check_features, m)?)?;
     m.add_function(wrap_pyfunction!(run_backtest, m)?)?;
@@ -143,7 +144,49 @@ fn native<S: Strategy<Error = Infallible> + Send>(
     outcome.map_err(|error| interrupted.unwrap_or_else(|| refused(error)))
 }
 
-/// Amounts of orders and fills are text: few readers want them, and a Python `Decimal` is dear to make.
+/// Orders and fills of a run; Python's own objects are made of them when somebody wants to see them.
+#[pyclass(frozen, name = "BacktestRows", module = "signal_bridge")]
+struct Rows {
+    names: Vec<Py<PyString>>,
+    orders: Vec<OrderRow>,
+    fills: Vec<FillRow>,
+}
+
+#[pymethods]
+impl Rows {
+    fn orders<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let orders = PyList::empty(py);
+        for order in &self.orders {
+            orders.append((
+                order.at,
+                &order.client_order_id,
+                &self.names[order.symbol],
+                order.side.word(),
+                order.qty,
+                order.bid,
+                order.ask,
+            ))?;
+        }
+        Ok(orders)
+    }
+
+    fn fills<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let fills = PyList::empty(py);
+        for fill in &self.fills {
+            fills.append((
+                fill.at,
+                fill.order,
+                &self.names[fill.symbol],
+                fill.side.word(),
+                fill.qty,
+                fill.price,
+                fill.position,
+            ))?;
+        }
+        Ok(fills)
+    }
+}
+
 fn told(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyDict>> {
     let told = PyDict::new(py);
     let names: Vec<_> = outcome
@@ -164,32 +207,6 @@ fn told(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyDict>> {
     told.set_item("curve_gross", PyArray1::from_vec(py, outcome.curve.gross))?;
     told.set_item("closes", outcome.closes)?;
     told.set_item("positions", outcome.positions)?;
-    let orders = PyList::empty(py);
-    for order in outcome.orders {
-        orders.append((
-            order.at,
-            order.client_order_id,
-            &names[order.symbol],
-            order.side.word(),
-            order.qty.to_string(),
-            order.bid,
-            order.ask,
-        ))?;
-    }
-    told.set_item("orders", orders)?;
-    let fills = PyList::empty(py);
-    for fill in outcome.fills {
-        fills.append((
-            fill.at,
-            fill.order,
-            &names[fill.symbol],
-            fill.side.word(),
-            fill.qty.to_string(),
-            fill.price.to_string(),
-            fill.position.to_string(),
-        ))?;
-    }
-    told.set_item("fills", fills)?;
     let refusals = PyList::empty(py);
     for refusal in outcome.refusals {
         refusals.append((
@@ -200,6 +217,12 @@ fn told(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyDict>> {
         ))?;
     }
     told.set_item("refusals", refusals)?;
+    let rows = Rows {
+        names: names.iter().map(|name| name.clone().unbind()).collect(),
+        orders: outcome.orders,
+        fills: outcome.fills,
+    };
+    told.set_item("rows", Bound::new(py, rows)?)?;
     told.set_item("symbols", names)?;
     told.set_item("journal", outcome.journal.into_text())?;
     Ok(told)

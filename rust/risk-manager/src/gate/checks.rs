@@ -12,7 +12,8 @@ use super::order::{Order, OrderType, Side};
 use super::verdict::{Refusal, Verdict};
 use super::{Gate, Limits};
 
-pub(super) fn run(gate: &Gate, order: &Order, now: f64) -> Verdict {
+/// With `largest`, the verdict has the largest quantity that would pass.
+pub(super) fn run(gate: &Gate, order: &Order, now: f64, largest: bool) -> Verdict {
     let empty = Book::default();
     let book = gate.books.get(&order.symbol).unwrap_or(&empty);
     let mut judge = Judge {
@@ -51,7 +52,9 @@ pub(super) fn run(gate: &Gate, order: &Order, now: f64) -> Verdict {
         judge.buying_power();
         judge.daily_loss();
         judge.self_match();
-        judge.largest();
+        if largest {
+            judge.largest();
+        }
     }
     judge.verdict
 }

@@ -367,3 +367,33 @@ fn open_orders_are_counted() {
     gate.remove_order("never seen");
     taken(&mut gate, &buy("1"));
 }
+
+#[test]
+fn admitting_is_checking_without_the_largest_quantity() {
+    for qty in ["1", "100", "600", "20000", "-1"] {
+        let (mut one, mut other) = (gate(), gate());
+        let checked = one.check(&buy(qty), NOW, true);
+        let admitted = other.admit(&buy(qty), NOW);
+        assert_eq!(admitted.max_qty, None);
+        let unasked = Verdict {
+            max_qty: None,
+            ..checked
+        };
+        assert_eq!(admitted, unasked, "{qty}");
+        // It counts for the next one in the same way.
+        let again = one.check(&buy(qty), NOW, true).allowed();
+        assert_eq!(other.admit(&buy(qty), NOW).allowed(), again, "{qty}");
+    }
+}
+
+#[test]
+fn an_exact_quote_is_the_quote_of_the_same_numbers() {
+    let (mut one, mut other) = (gate(), gate());
+    one.set_quote("IBM", 50.25, 50.5, 50.3, NOW);
+    let exact = |text| Some(dec(text));
+    other.set_exact_quote("IBM", exact("50.25"), exact("50.5"), exact("50.3"), NOW);
+    assert_eq!(
+        one.check(&buy("10"), NOW, false),
+        other.check(&buy("10"), NOW, false)
+    );
+}
