@@ -113,9 +113,14 @@ def run_attached(overrides: Overrides, *, plain: bool = False) -> int:
     runtime = find_engine(overrides)
     layers = read_layers(overrides)
     layers.tree["feed"]["features"] = list(runtime.features)
+
+    def connect() -> Link:
+        # Found anew each time: one that was started again may have other ports.
+        return RemoteLink(find_engine(overrides))
+
     if plain or layers.tree["ui"]["plain"] is True:
-        return _run_plain(layers, runtime.mode, lambda: RemoteLink(runtime))
-    return _run(_make_app(layers, runtime.mode, lambda: RemoteLink(runtime)))
+        return _run_plain(layers, runtime.mode, connect)
+    return _run(_make_app(layers, runtime.mode, connect))
 
 
 def _run_plain(layers: Layers, mode: str, connect: Callable[[], Link]) -> int:

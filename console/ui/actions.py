@@ -74,7 +74,7 @@ class Situation(Protocol):
     @property
     def halted(self) -> bool: ...
     @property
-    def failed(self) -> bool: ...
+    def without_engine(self) -> bool: ...
 
 
 Rule = Callable[[Situation], bool]
@@ -148,7 +148,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("kill", "k", "kill", "Kill switch: halt, cancel all, close all; by a typed word", S, "Safety", _connected, 8),
     Action("trading.halt", "H", "halt", "Take no more orders; positions stay", S, "Safety", lambda s: s.connected and not s.halted),
     Action("trading.resume", "A", "resume", "Take orders again", S, "Safety", lambda s: s.connected),
-    Action("trading.reconcile", "R", "reconcile", "Compare everything with the broker; without an engine, connect", S, "Safety", lambda s: s.connected or s.failed),
+    Action("trading.reconcile", "R", "reconcile", "Compare everything with the broker; without an engine, connect", S, "Safety", lambda s: s.connected or s.without_engine),
     # screens
     Action("screen.trade", "1", "trade", "Portfolio, positions, orders, feed and chart", S, "Screens", lambda s: s.away, 12),
     Action("screen.story", "2", "order story", "The timeline of one order", S, "Screens", lambda s: s.has_order, 13),

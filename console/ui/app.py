@@ -135,10 +135,11 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         self.run_worker(self._frames(), group="frames", exit_on_error=True)
         self.set_interval(TICK_S, self._tick)
         self.set_interval(THEME_WATCH_S, self._watch_themes)
-        self.open_link()
+        await self.open_link()
 
-    def open_link(self) -> None:
-        """Connect, on a thread of its own."""
+    async def open_link(self) -> None:
+        """Connect, on a thread of its own; a link to an engine that is gone is closed first."""
+        await self._close_link()
         self.mark(self.store.set_phase(Phase.CONNECTING))
         self.run_worker(
             self._open, thread=True, group="connect", exclusive=True, exit_on_error=False
@@ -434,8 +435,8 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         return self.store.trading_state is TradingState.HALTED
 
     @property
-    def failed(self) -> bool:
-        return self.store.phase is Phase.FAILED
+    def without_engine(self) -> bool:
+        return self.store.phase in (Phase.FAILED, Phase.LOST)
 
     def contexts_now(self) -> frozenset[Context]:
         """The contexts whose keys count at this moment."""

@@ -42,7 +42,7 @@ class Deeds(App[int], inherit_bindings=False):
         raise NotImplementedError
 
     @property
-    def failed(self) -> bool:
+    def without_engine(self) -> bool:
         raise NotImplementedError
 
     def ask(self, command: c.AnyCommand, report: RiskReport | None = None) -> None:
@@ -54,7 +54,7 @@ class Deeds(App[int], inherit_bindings=False):
     def say(self, severity: Severity, topic: str, words: str) -> None:
         raise NotImplementedError
 
-    def open_link(self) -> None:
+    async def open_link(self) -> None:
         raise NotImplementedError
 
     def note_choice(self) -> None:
@@ -106,8 +106,8 @@ class Deeds(App[int], inherit_bindings=False):
         self.ask(c.SetTradingState(state=TradingState.ACTIVE, reason="by hand"))
 
     def act_trading_reconcile(self) -> None:
-        if self.failed:
-            self.open_link()
+        if self.without_engine:
+            self.run_worker(self.open_link(), group="reopen", exit_on_error=False)
         else:
             self.ask(c.Reconcile())
 

@@ -477,6 +477,20 @@ async def test_a_far_engine_that_dies_is_said_to_be_gone_and_found_again(
         assert pilot.app.connected
 
 
+async def test_an_engine_started_anew_elsewhere_is_found_by_hand(make_app: MakeApp) -> None:
+    first, second = ScriptedLink(), ScriptedLink()
+    links = [first, second]
+    async with make_app(lambda: links.pop(0)).run_test(size=SIZE) as pilot:
+        await connected(pilot)
+        gone = s.ConnectionView(name="engine", state=s.ConnectionState.LOST, since=NOW)
+        first.emit(e.ConnectionChanged(connection=gone))
+        await until(pilot, lambda: "engine lost" in screen_text(pilot.app))
+        await pilot.press("R")
+        await until(pilot, lambda: pilot.app.connected)
+        assert pilot.app.link is second
+        assert first.closed
+
+
 async def test_a_refused_order_can_be_tried_again(make_app: MakeApp) -> None:
     """Under an id of its own: the engine answers the same id with the same refusal for ever."""
     closed = s.Refusal(
