@@ -60,6 +60,7 @@ from tests.faults.harness import (
     assert_books_agree,
     child_settings,
 )
+from tests.faults.trailing import at_rest
 
 SYMBOLS = ("IBM", "SPY", "BAC", "AIG")
 ORDERS_A_ROUND = 200
@@ -238,6 +239,8 @@ class Round:
                 "take_profit": up if command.side is Side.BUY else Level(percent=Decimal(-2)),
                 "stop_loss": down if command.side is Side.BUY else Level(percent=Decimal(1)),
             }
+            if number % 2:
+                change["stop_loss"] = Level(trail_percent=Decimal("0.3"))
         self._known.append(name)
         answer = await self._send(msgspec.structs.replace(command, **change))
         answer.add_done_callback(lambda done: self._note(name, done.result()))
@@ -452,6 +455,7 @@ class Round:
         )
         await bench.start()
         try:
+            await at_rest(bench)
             theirs = await assert_books_agree(bench, self._other)
         finally:
             await bench.stop()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
 from console.engine import lastprices, protection, trailvoice
 from console.engine.commands import ControlReplay, Outcome
+from console.engine.events import OrderChanged, TrailChanged
 from console.engine.state import TrailPhase, TrailView
 from console.engine.trail import STEP_PART
-from tests.faults.harness import Bench, Other
+from tests.faults.harness import LIMIT_S, Bench, Other
 
 TICK = Decimal("0.01")
 NOTHING = Decimal(0)
@@ -46,6 +48,28 @@ async def caught_up(bench: Bench, entry: str, last: Decimal = NOTHING) -> TrailV
 
     await bench.until(is_so, f"{last} in {trail(bench, entry)}")
     return trail(bench, entry)
+
+
+async def at_rest(bench: Bench, quiet_s: float = 1.5) -> None:
+    """Wait until nothing was told of any trailing leg for so long: then none is being moved."""
+    heard = asyncio.Event()
+
+    def hear(event: Any) -> None:
+        if isinstance(event, TrailChanged | OrderChanged):
+            heard.set()
+
+    end = bench.engine.subscribe(hear)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                heard.clear()
+                try:
+                    async with asyncio.timeout(quiet_s):
+                        await heard.wait()
+                except TimeoutError:
+                    return
+    finally:
+        end()
 
 
 async def step(bench: Bench, other: Other, entry: str, seconds: float) -> TrailView:
