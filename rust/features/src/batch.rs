@@ -168,7 +168,7 @@ pub fn compute_on(
     columns: &Columns<'_>,
     out: &mut [f64],
 ) -> Result<(), BatchError> {
-    Worker::new(path, plan, Store::suiting(out.len())).compute(columns, out)
+    Worker::new(path, plan, Store::suiting(out.len(), path)).compute(columns, out)
 }
 
 /// A plan with its room and its path, for one series after another.

@@ -14,7 +14,7 @@ use crate::levels::Levels;
 use crate::node::{Kind, Part};
 use crate::passes::{self, map2};
 use crate::recursions::{Pair, Place, Rule, Runs, Single};
-use crate::store::{Store, prefetch};
+use crate::store::{Out, Store, prefetch};
 use crate::stream::{Plan, Reading};
 use crate::window::{Highest, Lowest};
 use crate::windowed::ANCHORED;
@@ -22,20 +22,24 @@ use finish::Sources;
 use room::{Needs, Room, Stretch};
 pub(crate) use series::{Row, Series};
 
-/// Bars a block: what a few passes read and write of it stays in the first-level cache.
-pub(crate) const BLOCK: usize = 256;
+/// Bars a block, a multiple of sixteen: what a few passes read and write of it stays in the first-level
+/// cache, and the 390 minutes of a session are one.
+pub(crate) const BLOCK: usize = 400;
 
 /// A plan with room to work in, for one series after another.
 pub(crate) struct Blocks<'p> {
     plan: &'p Plan,
     indicators: Vec<Indicator>,
+    /// In which they are written, those with a recursion on others' numbers apart.
+    order: Vec<usize>,
     runs: Runs,
     /// Bars before a block that its windows look back on, a multiple of eight as all of a block is.
     history: usize,
     extremes: Vec<Extreme>,
     needs: Needs,
     room: Room,
-    band: Row,
+    /// Numbers on their way to a row.
+    made: Row,
     /// High, low, close and volume of a block that needs bars before the first or after the last.
     edge: [Series; 4],
     store: Store,
@@ -57,16 +61,29 @@ struct Second {
 }
 
 impl Second {
-    /// Its indicator's three numbers for the first `len` bars of the block.
-    fn numbers(&mut self, len: usize) -> [&[f64]; 3] {
-        let [one, two] = self.beside.each_mut().map(|row| &mut row.numbers[..len]);
-        let own = &self.own.row.numbers[..len];
+    /// Writes those of its indicator's numbers that come off on the way.
+    #[inline(always)]
+    fn write_beside(&self, mut page: Page<'_, '_>) {
+        let [one, two] = self.beside.each_ref().map(|row| &row.numbers[..]);
+        match self.own.run.recursion.rule {
+            Rule::Ema { .. } => page.part(Part::First, one),
+            Rule::Fade { .. } | Rule::Held { .. } => {
+                page.part(Part::Second, one);
+                page.part(Part::Third, two);
+            }
+        }
+    }
+
+    /// Writes the others, once its own recursion has run.
+    #[inline(always)]
+    fn write(&self, mut page: Page<'_, '_>) {
+        let (line, own) = (&self.beside[0].numbers[..], &self.own.row.numbers[..]);
         match self.own.run.recursion.rule {
             Rule::Ema { .. } => {
-                map2(two, one, own, |line, signal| line - signal);
-                [one, own, two]
+                page.part(Part::Second, own);
+                page.made(Part::Third, [line, own], |[line, signal]| line - signal);
             }
-            Rule::Fade { .. } | Rule::Held { .. } => [own, one, two],
+            Rule::Fade { .. } | Rule::Held { .. } => page.part(Part::First, own),
         }
     }
 }
@@ -138,13 +155,14 @@ impl<'p> Blocks<'p> {
         let depth = depth.flatten().max().unwrap_or(0);
         Self {
             plan,
+            order: order(&plan.kinds),
             indicators: indicators.collect(),
             runs,
             history,
             extremes,
             needs,
             room: Room::new(depth, len),
-            band: Row::default(),
+            made: Row::default(),
             edge: std::array::from_fn(|_| Series::new(len)),
             store,
         }
@@ -162,7 +180,7 @@ impl<'p> Blocks<'p> {
         for indicator in &mut self.indicators {
             indicator.second.iter_mut().for_each(|s| s.own.reset());
         }
-        let mut rows: Vec<&mut [f64]> = out.chunks_exact_mut(bars).collect();
+        let mut rows: Vec<Out<'_>> = out.chunks_exact_mut(bars).map(Out::new).collect();
         let sources = [columns.high, columns.low, columns.close, columns.volume];
         let mut waiting = None;
         for first in (0..bars).step_by(BLOCK) {
@@ -196,7 +214,7 @@ impl<'p> Blocks<'p> {
                 self.write_second(before, BLOCK, &mut rows);
             }
             self.write(&stretch, len, &mut rows);
-            self.second_inputs(len);
+            self.second_inputs(first, len, &mut rows);
             waiting = Some(first);
             if let Some(edge) = edge {
                 self.edge = edge;
@@ -209,6 +227,7 @@ impl<'p> Blocks<'p> {
             }
             self.write_second(last, len, &mut rows);
         }
+        rows.iter_mut().for_each(Out::finish);
         self.store.finish();
         Ok(())
     }
@@ -258,13 +277,14 @@ impl<'p> Blocks<'p> {
         }
     }
 
-    /// What MACD's signal and ADX are made of: lines and indices.
+    /// What MACD's signal and ADX are made of: lines and indices. Writes what comes off on the way.
     #[inline(always)]
-    fn second_inputs(&mut self, len: usize) {
-        for indicator in &mut self.indicators {
-            let Some(Second { own, beside }) = &mut indicator.second else {
+    fn second_inputs(&mut self, first: usize, len: usize, rows: &mut [Out<'_>]) {
+        for (indicator, readings) in self.indicators.iter_mut().zip(&self.plan.readings) {
+            let Some(second) = &mut indicator.second else {
                 continue;
             };
+            let Second { own, beside } = second;
             let numbers = |at: usize| &self.runs.numbers(indicator.runs[at])[..len];
             let [one, two] = beside.each_mut().map(|row| &mut row.numbers[..len]);
             let row = &mut own.row;
@@ -278,33 +298,40 @@ impl<'p> Blocks<'p> {
                     passes::directional_index(sums, one, two, &mut row.numbers[..len]);
                 }
             }
+            second.write_beside(Page {
+                first,
+                len,
+                store: self.store,
+                readings,
+                rows,
+                room: &mut self.made.numbers,
+            });
         }
     }
 
     /// Writes the numbers that are made of others' for the block that begins with bar `first`.
     #[inline(always)]
-    fn write_second(&mut self, first: usize, len: usize, rows: &mut [&mut [f64]]) {
+    fn write_second(&mut self, first: usize, len: usize, rows: &mut [Out<'_>]) {
         let readings = self.plan.readings.iter();
-        for (indicator, readings) in self.indicators.iter_mut().zip(readings) {
-            if let Some(second) = &mut indicator.second {
-                let page = Page {
+        for (indicator, readings) in self.indicators.iter().zip(readings) {
+            if let Some(second) = &indicator.second {
+                second.write(Page {
                     first,
                     len,
                     store: self.store,
-                    band: &mut self.band.numbers,
-                };
-                page.write(readings, second.numbers(len), rows);
+                    readings,
+                    rows,
+                    room: &mut self.made.numbers,
+                });
             }
         }
     }
 
     /// Writes the others for the `len` bars of the block that are the series' own.
     #[inline(always)]
-    fn write(&mut self, stretch: &Stretch<'_>, len: usize, rows: &mut [&mut [f64]]) {
-        for (indicator, readings) in self.indicators.iter().zip(&self.plan.readings) {
-            if indicator.second.is_some() {
-                continue;
-            }
+    fn write(&mut self, stretch: &Stretch<'_>, len: usize, rows: &mut [Out<'_>]) {
+        for at in &self.order {
+            let (indicator, readings) = (&self.indicators[*at], &self.plan.readings[*at]);
             let sources = Sources {
                 runs: &self.runs,
                 extremes: &self.extremes,
@@ -314,48 +341,114 @@ impl<'p> Blocks<'p> {
                 first: stretch.first,
                 len,
                 store: self.store,
-                band: &mut self.band.numbers,
+                readings,
+                rows,
+                room: &mut self.made.numbers,
             };
-            page.write(readings, sources.numbers(indicator, stretch), rows);
+            sources.write(indicator, stretch, page);
         }
     }
 }
 
-/// Where the numbers of a block are written.
-struct Page<'a> {
+/// In which order indicators are written: the memory takes in the rows of those that are there
+/// already while the windows of others are computed.
+fn order(kinds: &[Kind]) -> Vec<usize> {
+    let firsts = (0..kinds.len()).filter(|at| kinds[*at].second_recursion().is_none());
+    let (windows, others): (Vec<_>, Vec<_>) = firsts.partition(|at| kinds[*at].is_folded());
+    let mut others = others.chunks(2);
+    let mut order = Vec::new();
+    for window in windows {
+        order.push(window);
+        order.extend(others.next().into_iter().flatten());
+    }
+    order.extend(others.flatten());
+    order
+}
+
+/// Where the numbers of one indicator are written for a block.
+struct Page<'a, 'o> {
     first: usize,
     len: usize,
     store: Store,
-    band: &'a mut [f64],
+    readings: &'a [Reading],
+    rows: &'a mut [Out<'o>],
+    room: &'a mut [f64],
 }
 
-impl Page<'_> {
+impl Page<'_, '_> {
     /// Writes what is read from an indicator's three numbers.
     #[inline(always)]
-    fn write(self, readings: &[Reading], parts: [&[f64]; 3], rows: &mut [&mut [f64]]) {
-        let Self {
-            first,
-            len,
-            store,
-            band,
-        } = self;
-        for reading in readings {
-            let numbers = match reading.part {
-                Part::First => parts[0],
-                Part::Second => parts[1],
-                Part::Third => parts[2],
+    fn parts(&mut self, parts: [&[f64]; 3]) {
+        for reading in self.readings {
+            match reading.part {
+                Part::First => self.copied(reading, parts[0]),
+                Part::Second => self.copied(reading, parts[1]),
+                Part::Third => self.copied(reading, parts[2]),
                 Part::Band(factor) => {
-                    map2(band, parts[0], parts[1], |middle, width| {
+                    self.row(reading, [parts[0], parts[1]], |[middle, width]| {
                         f::band(middle, width, factor)
                     });
-                    &*band
                 }
-            };
-            let out = &mut rows[reading.slot][first..first + len];
-            let cold = reading.first_valid.saturating_sub(first).min(len);
-            out[..cold].fill(f64::NAN);
-            store.copy(&mut out[cold..], &numbers[cold..len]);
+            }
         }
+    }
+
+    /// Writes one of its numbers, which are there.
+    #[inline(always)]
+    fn part(&mut self, part: Part, numbers: &[f64]) {
+        for reading in self.readings {
+            if reading.part == part {
+                self.copied(reading, numbers);
+            }
+        }
+    }
+
+    /// Writes one of its numbers, which is made of some series only where it is read.
+    #[inline(always)]
+    fn made<const N: usize>(
+        &mut self,
+        part: Part,
+        sources: [&[f64]; N],
+        op: impl Fn([f64; N]) -> f64,
+    ) {
+        for reading in self.readings {
+            if reading.part == part {
+                self.row(reading, sources, &op);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn copied(&mut self, reading: &Reading, numbers: &[f64]) {
+        let cold = self.begin(reading);
+        self.rows[reading.slot].write(self.store, &numbers[cold..self.len]);
+    }
+
+    #[inline(always)]
+    fn row<const N: usize>(
+        &mut self,
+        reading: &Reading,
+        sources: [&[f64]; N],
+        op: impl Fn([f64; N]) -> f64,
+    ) {
+        let cold = self.begin(reading);
+        let made = &mut self.room[..sources[0].len()];
+        let sources = sources.map(|source| &source[..made.len()]);
+        for (at, made) in made.iter_mut().enumerate() {
+            *made = op(sources.map(|source| source[at]));
+        }
+        self.rows[reading.slot].write(self.store, &made[cold..self.len]);
+    }
+
+    /// Writes the bars of the block that have no number yet, and says how many they are.
+    #[inline(always)]
+    fn begin(&mut self, reading: &Reading) -> usize {
+        let cold = reading.first_valid.saturating_sub(self.first).min(self.len);
+        if cold > 0 {
+            self.room[..cold].fill(f64::NAN);
+            self.rows[reading.slot].write(self.store, &self.room[..cold]);
+        }
+        cold
     }
 }
 

@@ -43,11 +43,12 @@ pub fn compute_many(
     if expected == 0 {
         return Ok(());
     }
-    let store = Store::suiting(expected);
+    let path = Path::best();
+    let store = Store::suiting(expected, path);
     // Handed out group by group, so that a thread that is held up holds up nobody else.
     let groups = Mutex::new(out.chunks_mut(GROUP * plan.width() * bars).enumerate());
     let work = || -> Result<(), (usize, BatchError)> {
-        let mut worker = Worker::new(Path::best(), plan, store);
+        let mut worker = Worker::new(path, plan, store);
         let mut scratch = Gathered::new(GROUP * bars, layout);
         loop {
             let next = groups.lock().unwrap_or_else(PoisonError::into_inner).next();

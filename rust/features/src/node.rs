@@ -186,6 +186,19 @@ impl Node {
 }
 
 impl Kind {
+    /// Whether its numbers take whole windows to make.
+    pub(crate) fn is_folded(self) -> bool {
+        matches!(
+            self,
+            Self::Closes(_)
+                | Self::Returns(_)
+                | Self::Stochastic(..)
+                | Self::Mfi(_)
+                | Self::Cci(_)
+                | Self::Vwap(_)
+        )
+    }
+
     /// The windows folded from blocks.
     pub(crate) fn folded(self) -> Vec<usize> {
         match self {

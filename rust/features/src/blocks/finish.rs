@@ -1,10 +1,10 @@
 //! The numbers of one indicator for a block.
 
 use super::room::{Room, Stretch};
-use super::{Extreme, Indicator};
+use super::{Extreme, Indicator, Page};
 use crate::formulas as f;
 use crate::levels::Levels;
-use crate::node::Kind;
+use crate::node::{Kind, Part};
 use crate::passes::{self, Around, map2, map3};
 use crate::recursions::Runs;
 use crate::window::{Any, Fixed, Sum};
@@ -17,9 +17,14 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// The indicator's three numbers, as far as its kind has so many.
+    /// Writes the indicator's numbers.
     #[inline(always)]
-    pub(super) fn numbers(self, indicator: &'a Indicator, stretch: &Stretch<'a>) -> [&'a [f64]; 3] {
+    pub(super) fn write(
+        self,
+        indicator: &'a Indicator,
+        stretch: &Stretch<'a>,
+        mut page: Page<'_, '_>,
+    ) {
         let (start, total, len) = (stretch.start, stretch.total(), stretch.len());
         let close = &stretch.close[start..];
         let Room {
@@ -43,32 +48,31 @@ impl<'a> Sources<'a> {
             extreme.expect("every window that is read was planned")
         };
         match indicator.kind {
-            Kind::Ema(_) | Kind::Atr(_) | Kind::Obv => [recursed(0), &[], &[]],
-            Kind::Keltner(..) => [recursed(0), recursed(1), &[]],
+            Kind::Ema(_) | Kind::Atr(_) | Kind::Obv => page.parts([recursed(0), &[], &[]]),
+            Kind::Keltner(..) => page.parts([recursed(0), recursed(1), &[]]),
             Kind::Rsi(_) => {
-                map2(one, recursed(0), recursed(1), f::relative_strength);
-                [one, &[], &[]]
+                let sums = [recursed(0), recursed(1)];
+                page.made(Part::First, sums, |[gain, loss]| {
+                    f::relative_strength(gain, loss)
+                });
             }
             Kind::Macd(..) | Kind::Adx(_) => unreachable!("theirs are made of other recursions"),
             Kind::Closes(window) => {
                 let series = &stretch.close[start - window..];
                 moments(window, stretch.first, series, around, three, one, two);
-                [one, two, &[]]
+                page.parts([one, two, &[]]);
             }
             Kind::Returns(window) => {
                 let series = &returns[start - window..total];
                 moments(window, stretch.first, series, around, three, one, two);
-                [one, two, &[]]
+                page.parts([one, two, &[]]);
             }
-            Kind::LogReturn => [&returns[start..total], &[], &[]],
+            Kind::LogReturn => page.parts([&returns[start..total], &[], &[]]),
             Kind::Roc(window) => {
-                map2(
-                    one,
-                    close,
-                    &stretch.close[start - window..],
-                    f::rate_of_change,
-                );
-                [one, &[], &[]]
+                let closes = [close, &stretch.close[start - window..]];
+                page.made(Part::First, closes, |[close, base]| {
+                    f::rate_of_change(close, base)
+                });
             }
             Kind::Vwap(window) => {
                 let flow = &mut first[..total];
@@ -80,8 +84,9 @@ impl<'a> Sources<'a> {
                 levels.over::<Sum>(flow, window, two);
                 levels.build::<Sum>(stretch.volume, depth);
                 levels.over::<Sum>(stretch.volume, window, three);
-                map3(one, two, three, close, f::weighted_price);
-                [one, &[], &[]]
+                page.made(Part::First, [two, three, close], |[flow, volume, close]| {
+                    f::weighted_price(flow, volume, close)
+                });
             }
             Kind::Mfi(window) => {
                 let (positive, negative) = (&mut first[..total], &mut second[..total]);
@@ -93,8 +98,9 @@ impl<'a> Sources<'a> {
                 levels.over::<Sum>(positive, window, two);
                 levels.build::<Sum>(negative, depth);
                 levels.over::<Sum>(negative, window, three);
-                map2(one, two, three, f::money_flow_index);
-                [one, &[], &[]]
+                page.made(Part::First, [two, three], |[positive, negative]| {
+                    f::money_flow_index(positive, negative)
+                });
             }
             Kind::Cci(window) => {
                 levels.build::<Sum>(typical, Levels::depth(window));
@@ -104,19 +110,23 @@ impl<'a> Sources<'a> {
                     20 => passes::commodity_channel(Fixed::<20>, typical, two, one),
                     _ => passes::commodity_channel(Any(window), typical, two, one),
                 }
-                [one, &[], &[]]
+                page.parts([one, &[], &[]]);
             }
             Kind::Willr(window) => {
                 let extreme = extreme(window);
                 let (high, scale) = (&extreme.high[start..total], &extreme.scale()[start..total]);
-                map3(one, close, high, scale, f::williams_r);
-                [one, &[], &[]]
+                page.made(Part::First, [close, high, scale], |[close, high, scale]| {
+                    f::williams_r(close, high, scale)
+                });
             }
             Kind::Donchian(window) => {
                 let extreme = extreme(window);
                 let (high, low) = (&extreme.high[start..total], &extreme.low[start..total]);
-                map2(two, high, low, f::middle);
-                [high, two, low]
+                page.part(Part::First, high);
+                page.made(Part::Second, [high, low], |[high, low]| {
+                    f::middle(high, low)
+                });
+                page.part(Part::Third, low);
             }
             Kind::Stochastic(window, k, d) => {
                 let extreme = extreme(window);
@@ -137,8 +147,8 @@ impl<'a> Sources<'a> {
                 smoothed.iter_mut().for_each(|sum| *sum = f::mean(*sum, k));
                 levels.build::<Sum>(slow, Levels::depth(d));
                 levels.over::<Sum>(slow, d, two);
-                two.iter_mut().for_each(|sum| *sum = f::mean(*sum, d));
-                [&slow[start..], two, &[]]
+                page.part(Part::First, &slow[start..]);
+                page.made(Part::Second, [two], |[sum]| f::mean(sum, d));
             }
         }
     }
