@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -20,6 +21,7 @@ from console.ui import actions as registry
 from console.ui import format as text
 from console.ui.actions import Action, Context, bindings
 from console.ui.deeds import Deeds
+from console.ui.frames import Frames
 from console.ui.screens.trade import TradeScreen
 from console.ui.store import Fact, Phase, Store
 from console.ui.theme import ThemeError, Themes
@@ -31,12 +33,6 @@ if TYPE_CHECKING:
     from console.engine.link import Link
     from console.ui.widgets.chart import Bars
 
-FRAME_S = 1 / 30
-"""Between two frames of the screen, at least."""
-MAX_FRAME_S = 0.5
-"""However much they cost, at least two frames a second."""
-SHARE = 0.25
-"""Of the thread's time that frames may take."""
 TICK_S = 0.5
 """How often ages and the clock are looked at."""
 THEME_WATCH_S = 1.0
@@ -112,7 +108,7 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         self._connect = connect
         self._unlisten: Callable[[], None] | None = None
         self._dirty = Fact.NOTHING
-        self._wake = asyncio.Event()
+        self._frames = Frames(self.draw)
         self._asked_state = False
         self.whole = False
         """Every pane is there; a key that comes before that does nothing."""
@@ -132,7 +128,7 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         await self.trade.complete()
         self.alerts = Alerts()
         self.whole = True
-        self.run_worker(self._frames(), group="frames", exit_on_error=True)
+        self.run_worker(self._frames.run(), group="frames", exit_on_error=True)
         self.set_interval(TICK_S, self._tick)
         self.set_interval(THEME_WATCH_S, self._watch_themes)
         await self.open_link()
@@ -185,7 +181,7 @@ class ConsoleApp(Deeds, inherit_bindings=False):
         """Something changed: the next frame shows it."""
         if facts:
             self._dirty |= facts
-            self._wake.set()
+            self._frames.want()
 
     def note_choice(self) -> None:
         """The person chose something: panes and footer follow."""
@@ -193,24 +189,6 @@ class ConsoleApp(Deeds, inherit_bindings=False):
 
     def _tick(self) -> None:
         self.mark(Fact.CLOCK)
-
-    async def _frames(self) -> None:
-        """Show what changed, at once, but never more than thirty times a second.
-
-        Where frames cost more than a quarter of this thread's time they come less often, and so
-        they do where this thread wakes late, because others want the processor too: a key must
-        never wait behind them.
-        """
-        clock, spent, late = asyncio.get_running_loop().time, time.thread_time(), 0.0
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            self.draw()
-            before, spent = spent, time.thread_time()
-            pause = min(MAX_FRAME_S, max(FRAME_S, (spent - before) / SHARE, late / SHARE))
-            due = clock() + pause
-            await asyncio.sleep(pause)
-            late = clock() - due
 
     def draw(self) -> None:
         """One frame."""
@@ -273,8 +251,9 @@ class ConsoleApp(Deeds, inherit_bindings=False):
 
         limit = PREVIEW_TIMEOUT_S if quiet else REQUEST_TIMEOUT_S
         try:
-            async with asyncio.timeout(limit + 1):
-                ack = await self.link.request(command, timeout_s=limit)
+            with contextlib.nullcontext() if quiet else self._frames.give_way():
+                async with asyncio.timeout(limit + 1):
+                    ack = await self.link.request(command, timeout_s=limit)
             return _with_order(command, ack)
         except NotSent as error:
             return c.Ack(id=command.id, outcome=c.Outcome.REFUSED, message=str(error))

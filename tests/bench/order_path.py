@@ -26,7 +26,6 @@ import urllib3.connection
 
 from console.config import Overrides, load_settings
 from console.engine.commands import Ack, Outcome, SubmitOrder
-from console.engine.link import Link
 from console.engine.state import Side
 from console.host import HostThread
 from console.ui.app import ConsoleApp
@@ -122,7 +121,7 @@ def alpaca_orders(port: int, posts: Posts) -> list[float]:
     return taken
 
 
-def our_orders(loop: asyncio.AbstractEventLoop, link: Link, posts: Posts) -> list[float]:
+def our_orders(loop: asyncio.AbstractEventLoop, app: ConsoleApp, posts: Posts) -> list[float]:
     """Keys, handed to the face's loop as its input thread does it. Of a thread of its own."""
     taken = []
     for number in range(ORDERS + 3):
@@ -133,7 +132,7 @@ def our_orders(loop: asyncio.AbstractEventLoop, link: Link, posts: Posts) -> lis
         answers: list[Ack] = []
 
         async def ask(command: SubmitOrder = command, answers: list[Ack] = answers) -> None:
-            answers.append(await link.request(command, timeout_s=LIMIT_S))
+            answers.append(await app.request(command))
 
         def press(answered: threading.Event = answered, ask: Callable[[], Any] = ask) -> None:
             task = loop.create_task(ask())
@@ -156,11 +155,10 @@ async def under_a_face(host: HostThread, posts: Posts) -> list[float]:
         lambda: host.link.result(LIMIT_S), feed_columns=("rsi_14", "realized_vol_20"), mode="DEMO"
     )
     async with app.run_test(size=(120, 40)):
-        link = await asyncio.to_thread(host.link.result, LIMIT_S)
         async with asyncio.timeout(LIMIT_S):
             while not app.store.ready or app.store.frame is None:  # noqa: ASYNC110 — it has no event
                 await asyncio.sleep(0.05)
-        return await asyncio.to_thread(our_orders, asyncio.get_running_loop(), link, posts)
+        return await asyncio.to_thread(our_orders, asyncio.get_running_loop(), app, posts)
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ from console.ui.widgets.painted import Doer, Painted, Span
 from console.ui.words import figures
 
 WIDTH = 74
+SENDING_AFTER_S = 0.05
+"""An answer is mostly there before; drawing would only be in the command's way."""
 PREVIEW_EVERY_S = 1.0
 """How often the figures of an order are asked anew while its dialog stands open."""
 
@@ -191,7 +193,7 @@ class ConfirmDialog(Dialog):
         if self.answer is not None:  # refused: asked anew, for the engine answers an id only once
             self.command = msgspec.structs.replace(self.command, id=new_id())
         self.sending, self.answer = True, None
-        self.redraw()
+        self.set_timer(SENDING_AFTER_S, self.redraw)
         answer = await self.app.request(self.command)
         self.sending = False
         if answer.outcome is Outcome.ACCEPTED:
