@@ -19,6 +19,7 @@ use crate::stream::{Plan, Reading};
 use crate::window::{Highest, Lowest};
 use crate::windowed::ANCHORED;
 use finish::Sources;
+pub(crate) use room::Inputs;
 use room::{Needs, Room, Stretch};
 pub(crate) use series::{Row, Series};
 
@@ -238,11 +239,15 @@ impl<'p> Blocks<'p> {
     fn block(&mut self, stretch: &Stretch<'_>, waiting: Option<usize>) {
         self.room.derive(stretch, self.needs);
         self.extremes(stretch);
-        let room = &self.room;
         let close = &stretch.close[stretch.start..];
-        let fill = |taken, bars, out: &mut [f64]| room.fill(stretch, taken, bars, out);
-        let pair = waiting.and_then(|before| pair(&mut self.indicators, before, BLOCK));
-        self.runs.advance(stretch.first, close, fill, pair);
+        let room = &self.room;
+        // Not in a closure, see `Inputs`.
+        let pair = match waiting {
+            Some(before) => pair(&mut self.indicators, before, BLOCK),
+            None => None,
+        };
+        self.runs
+            .advance(stretch.first, close, &Inputs { room, stretch }, pair);
     }
 
     /// Highest and lowest over every window that is asked for.
@@ -454,6 +459,7 @@ impl Page<'_, '_> {
 
 /// The recursions on numbers made of others, for the first `len` bars of a block that begins with
 /// bar `first`: the first two of different kinds, all others being done.
+#[inline(always)]
 fn pair(indicators: &mut [Indicator], first: usize, len: usize) -> Option<Pair<'_>> {
     let seconds = indicators.iter_mut().flat_map(|one| &mut one.second);
     let (averages, held): (Vec<_>, Vec<_>) = seconds

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::blocks::Row;
+use crate::blocks::{Inputs, Row};
 use crate::formulas as f;
 use crate::indicators::Seed;
 use crate::passes::UNCOUNTED;
@@ -251,15 +251,14 @@ impl Runs {
         &rows[place.at].numbers
     }
 
-    /// Runs all over a block that begins with bar `first` and has these closes. `fill((input, take),
-    /// bars, out)` gives so much of the input of some of its bars. `beside` runs in the same time,
-    /// if it can.
+    /// Runs all over a block that begins with bar `first` and has these closes and inputs.
+    /// `beside` runs in the same time, if it can.
     #[inline(always)]
     pub(crate) fn advance(
         &mut self,
         first: usize,
         close: &[f64],
-        fill: impl Fn((Input, f64), Range<usize>, &mut [f64]),
+        inputs: &Inputs<'_>,
         mut beside: Option<Pair<'_>>,
     ) {
         let len = close.len();
@@ -269,12 +268,12 @@ impl Runs {
             for (run, row) in group.runs() {
                 let Recursion { input, rule, .. } = run.recursion;
                 if left.start > 0 {
-                    fill((input, 1.0), 0..left.start, &mut row.numbers[..left.start]);
+                    inputs.fill((input, 1.0), 0..left.start, &mut row.numbers[..left.start]);
                     run.grow(first, &mut row.numbers[..left.start]);
                 }
                 // Averages are all of the close, which they take from where it is.
                 if let Rule::Fade { take, .. } = rule {
-                    fill((input, take), left.clone(), &mut row.numbers[left.clone()]);
+                    inputs.fill((input, take), left.clone(), &mut row.numbers[left.clone()]);
                 }
             }
             match beside.take_if(|pair| pair.left == left) {

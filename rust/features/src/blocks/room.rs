@@ -133,16 +133,20 @@ impl Room {
             }
         }
     }
+}
 
-    /// Writes `take` of what a recursion takes in over some bars of the block.
+/// What recursions on a bar's own numbers take in. (No closure: one that isn't inlined is compiled
+/// for every CPU, and not for the caller's.)
+pub(crate) struct Inputs<'a> {
+    pub(super) room: &'a Room,
+    pub(super) stretch: &'a Stretch<'a>,
+}
+
+impl Inputs<'_> {
+    /// Writes `take` of an input over some bars of the block.
     #[inline(always)]
-    pub(super) fn fill(
-        &self,
-        stretch: &Stretch<'_>,
-        (input, take): (Input, f64),
-        bars: Range<usize>,
-        out: &mut [f64],
-    ) {
+    pub(crate) fn fill(&self, (input, take): (Input, f64), bars: Range<usize>, out: &mut [f64]) {
+        let stretch = self.stretch;
         let at = stretch.start + bars.start..stretch.start + bars.end;
         let before = at.start - 1..at.end - 1;
         let [high, low, now] = [stretch.high, stretch.low, stretch.close].map(|x| &x[at.clone()]);
@@ -153,7 +157,7 @@ impl Room {
             Input::Close => out.copy_from_slice(now),
             Input::Gain => map2(out, now, then, |now, then| f::gain(now - then) * take),
             Input::Loss => map2(out, now, then, |now, then| f::loss(now - then) * take),
-            Input::TrueRange => map1(out, &self.range.numbers[bars], |range| range * take),
+            Input::TrueRange => map1(out, &self.room.range.numbers[bars], |range| range * take),
             Input::Up => map4(out, moving, |high, high_then, low, low_then| {
                 f::directional_movement(high, high_then, low, low_then).0 * take
             }),
