@@ -25,9 +25,7 @@ from console.ui.frames import Frames
 from console.ui.screens.trade import TradeScreen
 from console.ui.store import Fact, Phase, Store
 from console.ui.theme import ThemeError, Themes
-from console.ui.widgets.command_line import CommandLine
 from console.ui.widgets.grid import Grid
-from console.ui.widgets.ticket import Ticket
 
 if TYPE_CHECKING:
     from console.engine.link import Link
@@ -419,12 +417,9 @@ class ConsoleApp(Deeds, inherit_bindings=False):
 
     def contexts_now(self) -> frozenset[Context]:
         """The contexts whose keys count at this moment."""
-        if isinstance(self.focused, Ticket):
-            return frozenset({Context.TICKET, Context.EVERYWHERE})
-        if isinstance(self.focused, CommandLine):
-            return frozenset({Context.LINE, Context.EVERYWHERE})
         palette = frozenset({Context.DIALOG, Context.EVERYWHERE})
-        return getattr(self.screen, "CONTEXTS", palette)
+        of_screen: frozenset[Context] = getattr(self.screen, "CONTEXTS", palette)
+        return getattr(self.focused, "CONTEXTS", of_screen)
 
     def idle_hint(self) -> str:
         """What the empty command line says."""

@@ -22,6 +22,7 @@ MAX_LENGTH = 200
 
 class CommandLine(Painted, can_focus=True):
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.LINE)  # type: ignore[assignment]
+    CONTEXTS: ClassVar[frozenset[Context]] = frozenset({Context.LINE, Context.EVERYWHERE})
     SHOWS: ClassVar[Fact] = Fact.CHOICE
     DEFAULT_CSS = """
     CommandLine { height: 1; }

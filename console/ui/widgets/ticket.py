@@ -42,6 +42,7 @@ _TYPE_KEYS = {
 
 class Ticket(Painted, can_focus=True):
     BINDINGS: ClassVar[list[Binding]] = bindings(Context.TICKET)  # type: ignore[assignment]
+    CONTEXTS: ClassVar[frozenset[Context]] = frozenset({Context.TICKET, Context.EVERYWHERE})
     SHOWS: ClassVar[Fact] = Fact.MARKET | Fact.CLOCK | Fact.POSITIONS | Fact.CHOICE
     DEFAULT_CSS = """
     Ticket { height: 1; background: $panel; }
