@@ -200,9 +200,9 @@ async def test_a_dead_risk_manager_is_said_and_speaks_again(
     await until_async(lambda: system.badge == "down", "the badge says that it is down")
     await system.apart.start()
     await until_async(lambda: system.badge == "healthy", "the badge is green again")
-    metrics = system.host.services["risk-manager"].view.metrics
-    assert metrics["trading_state"] == "ACTIVE"
-    assert metrics["last_exit"].startswith("crash")
+    seen = system.host.services["risk-manager"]
+    await until_async(lambda: seen.view.metrics.get("trading_state") == "ACTIVE", "it speaks again")
+    assert seen.view.metrics["last_exit"].startswith("crash")
 
 
 async def test_an_embedded_service_that_dies_comes_back_with_its_badge(

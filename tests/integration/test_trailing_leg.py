@@ -280,8 +280,12 @@ async def test_legs_that_are_gone_when_the_entry_fills_are_sent_anew(bench, othe
     await filled_later(bench, entry)
     view = await until_phase(bench, entry, TrailPhase.TRAILING)
     assert view.unprotected == 0
-    (resting,) = open_stops(bench)
-    assert (resting.qty, resting.stop_price) == (10, view.stop)
+
+    def rests() -> bool:
+        known = [(10, trail(bench, entry).stop)]
+        return [(o.qty, o.stop_price) for o in open_stops(bench)] == known
+
+    await bench.until(rests)  # the market goes on, and the stop with it
     orders = bench.engine.view().orders
     (profit,) = [o for o in orders if o.order_class == "oco" and o.order_type == "limit"]
     assert (profit.qty, profit.limit_price, profit.source) == (10, view.take_profit, "trail")
